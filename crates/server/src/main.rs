@@ -1,0 +1,2 @@
+//! The `hexiao` binary.
+fn main() {}
