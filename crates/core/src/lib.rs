@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The pure domain of Hexiao: what may happen to orders, payments, vouchers, refunds and stock, and why not.
+//!
+//! **Invariant:** nothing here blocks, reads a clock, draws a random number or knows SQL, HTTP or async.
+//! Time and entropy are arguments, so every rule can be tested as a table of cases.
+
+pub mod catalog;
+pub mod code;
+pub mod damm;
+pub mod geo;
+pub mod hours;
+pub mod id;
+pub mod ledger;
+pub mod money;
+pub mod number;
+pub mod order;
+pub mod payment;
+pub mod price;
+pub mod reason;
+pub mod redeem;
+pub mod refund;
+pub mod rule;
+pub mod scope;
+pub mod split;
+pub mod stock;
+pub mod text;
+pub mod ticket;
+pub mod time;
+pub mod voucher;
+
+mod state;
