@@ -1,0 +1,717 @@
+-- The first schema. One text for both databases: it is PostgreSQL's, and src/migrate.rs turns the types into SQLite's.
+--
+-- Every tenant table's primary key is (merchant_id, id), and its unique and foreign keys carry merchant_id: the tenant
+-- is part of every lookup, a foreign key refuses another merchant's row, and the schema can be sharded by merchant.
+-- Instants are microseconds since the epoch; amounts are fen; business dates are 'YYYY-MM-DD'.
+-- A CHECK lists every state of its state machine, also those no code reaches yet: SQLite cannot alter one.
+
+-- ── tenancy ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE merchants (
+    id UUID NOT NULL PRIMARY KEY,
+    tag BYTEA NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Draft', 'Submitted', 'Approved', 'Rejected', 'Warned', 'Rectified', 'Suspended', 'Removed')),
+    zone TEXT NOT NULL,
+    cutoff_hour BIGINT NOT NULL CHECK (cutoff_hour BETWEEN 0 AND 23),
+    order_ttl_s BIGINT NOT NULL CHECK (order_ttl_s BETWEEN 120 AND 86400),
+    refund_hold_s BIGINT NOT NULL CHECK (refund_hold_s BETWEEN 0 AND 3600),
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE agreements (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('user_agreement', 'privacy_policy', 'redemption_rules', 'after_sales_policy')),
+    version BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    published_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, kind, version)
+);
+
+CREATE TABLE pay_accounts (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    mode TEXT NOT NULL CHECK (mode IN ('direct', 'partner')),
+    appid TEXT NOT NULL,
+    mchid TEXT NOT NULL,
+    sub_appid TEXT,
+    sub_mchid TEXT,
+    -- Where the secrets are, not the secrets: the name of a folder of key files.
+    key_ref TEXT NOT NULL,
+    active BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (id),
+    CHECK ((mode = 'direct' AND sub_mchid IS NULL AND sub_appid IS NULL) OR (mode = 'partner' AND sub_mchid IS NOT NULL))
+);
+
+CREATE TABLE stores (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Draft', 'Submitted', 'Approved', 'Rejected', 'Warned', 'Rectified', 'Suspended', 'Removed')),
+    city TEXT NOT NULL,
+    address TEXT NOT NULL,
+    lat DOUBLE PRECISION NOT NULL CHECK (lat BETWEEN -90 AND 90),
+    lng DOUBLE PRECISION NOT NULL CHECK (lng BETWEEN -180 AND 180),
+    phone TEXT NOT NULL,
+    description TEXT NOT NULL,
+    -- Weekly hours and exceptions, one JSON document: they are read and written together, on the hot path too.
+    hours TEXT NOT NULL,
+    photos TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    resting BOOLEAN NOT NULL,
+    zone TEXT NOT NULL,
+    cutoff_hour BIGINT NOT NULL CHECK (cutoff_hour BETWEEN 0 AND 23),
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    -- Customers name a store by its id alone.
+    UNIQUE (id)
+);
+CREATE INDEX stores_by_place ON stores (lat, lng);
+CREATE INDEX stores_by_city ON stores (city, id);
+
+CREATE TABLE staff (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('owner', 'operator', 'finance', 'store_manager', 'verifier')),
+    phone_hash BYTEA NOT NULL,
+    phone_cipher BYTEA NOT NULL,
+    phone_masked TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    active BOOLEAN NOT NULL,
+    failed_attempts BIGINT NOT NULL CHECK (failed_attempts >= 0),
+    locked_until BIGINT,
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, phone_hash)
+);
+CREATE INDEX staff_by_phone ON staff (phone_hash);
+
+CREATE TABLE staff_stores (
+    merchant_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    PRIMARY KEY (merchant_id, staff_id, store_id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id)
+);
+CREATE INDEX staff_stores_by_store ON staff_stores (merchant_id, store_id);
+
+-- ── people and sessions (platform-wide) ────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE customers (
+    id UUID NOT NULL PRIMARY KEY,
+    appid TEXT NOT NULL,
+    openid TEXT NOT NULL,
+    unionid TEXT,
+    nickname TEXT NOT NULL,
+    phone_hash BYTEA,
+    phone_cipher BYTEA,
+    phone_masked TEXT,
+    active BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (appid, openid)
+);
+
+CREATE TABLE sessions (
+    id UUID NOT NULL PRIMARY KEY,
+    audience TEXT NOT NULL CHECK (audience IN ('customer', 'staff')),
+    merchant_id UUID REFERENCES merchants (id),
+    staff_id UUID,
+    customer_id UUID REFERENCES customers (id),
+    refresh_hash BYTEA NOT NULL UNIQUE,
+    previous_refresh_hash BYTEA UNIQUE,
+    rotated_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT,
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    CHECK ((audience = 'staff' AND staff_id IS NOT NULL AND merchant_id IS NOT NULL AND customer_id IS NULL)
+        OR (audience = 'customer' AND customer_id IS NOT NULL AND staff_id IS NULL AND merchant_id IS NULL))
+);
+CREATE INDEX sessions_by_staff ON sessions (merchant_id, staff_id);
+CREATE INDEX sessions_by_customer ON sessions (customer_id);
+
+-- ── catalogue ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE categories (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    name TEXT NOT NULL,
+    sort BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, name)
+);
+
+CREATE TABLE products (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('redeem', 'delivery')),
+    state TEXT NOT NULL CHECK (state IN ('Draft', 'Listed', 'Delisted', 'Removed')),
+    category_id UUID,
+    cover TEXT NOT NULL,
+    images TEXT NOT NULL,
+    description_html TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    recommended BOOLEAN NOT NULL,
+    all_stores BOOLEAN NOT NULL,
+    sold_count BIGINT NOT NULL CHECK (sold_count >= 0),
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (id),
+    FOREIGN KEY (merchant_id, category_id) REFERENCES categories (merchant_id, id)
+);
+CREATE INDEX products_by_state ON products (merchant_id, state, id);
+
+CREATE TABLE product_stores (
+    merchant_id UUID NOT NULL,
+    product_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    PRIMARY KEY (merchant_id, product_id, store_id),
+    FOREIGN KEY (merchant_id, product_id) REFERENCES products (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id)
+);
+CREATE INDEX product_stores_by_store ON product_stores (merchant_id, store_id);
+
+-- Immutable and addressed by content: vouchers keep the rule they were bought with.
+CREATE TABLE redemption_rules (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id)
+);
+
+CREATE TABLE skus (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    product_id UUID NOT NULL,
+    name TEXT NOT NULL,
+    specs TEXT NOT NULL,
+    price_fen BIGINT NOT NULL CHECK (price_fen BETWEEN 0 AND 100000000),
+    list_price_fen BIGINT CHECK (list_price_fen BETWEEN 0 AND 100000000),
+    rule_id BIGINT NOT NULL,
+    uses BIGINT NOT NULL CHECK (uses BETWEEN 1 AND 1000),
+    stock_mode TEXT NOT NULL CHECK (stock_mode IN ('own', 'shared', 'unlimited')),
+    return_on_refund BOOLEAN NOT NULL,
+    per_order_limit BIGINT CHECK (per_order_limit > 0),
+    per_customer_limit BIGINT CHECK (per_customer_limit > 0),
+    active BOOLEAN NOT NULL,
+    sort BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, product_id) REFERENCES products (merchant_id, id),
+    FOREIGN KEY (merchant_id, rule_id) REFERENCES redemption_rules (merchant_id, id)
+);
+CREATE INDEX skus_by_product ON skus (merchant_id, product_id, sort, id);
+
+-- What a store does differently: not listed, another price.
+CREATE TABLE store_listings (
+    merchant_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    sku_id UUID NOT NULL,
+    listed BOOLEAN NOT NULL,
+    price_fen BIGINT CHECK (price_fen BETWEEN 0 AND 100000000),
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, store_id, sku_id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, sku_id) REFERENCES skus (merchant_id, id)
+);
+
+-- ── stock ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE stocks (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    sku_id UUID NOT NULL,
+    store_id UUID,
+    on_hand BIGINT NOT NULL,
+    reserved BIGINT NOT NULL,
+    low_at BIGINT CHECK (low_at >= 0),
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, sku_id) REFERENCES skus (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    CONSTRAINT stock_never_below_zero CHECK (reserved >= 0 AND reserved <= on_hand)
+);
+CREATE UNIQUE INDEX stocks_of_store ON stocks (merchant_id, sku_id, store_id) WHERE store_id IS NOT NULL;
+CREATE UNIQUE INDEX stocks_shared ON stocks (merchant_id, sku_id) WHERE store_id IS NULL;
+
+CREATE TABLE stock_entries (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    stock_id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('initial', 'adjust', 'commit', 'return')),
+    delta BIGINT NOT NULL,
+    order_id UUID,
+    voucher_id UUID,
+    staff_id UUID,
+    reason TEXT,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, stock_id) REFERENCES stocks (merchant_id, id)
+);
+CREATE INDEX stock_entries_by_stock ON stock_entries (merchant_id, stock_id, id);
+-- A whole unused voucher returns its unit once.
+CREATE UNIQUE INDEX stock_entries_return_once ON stock_entries (merchant_id, voucher_id) WHERE kind = 'return';
+
+-- ── orders ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE checkouts (
+    id UUID NOT NULL PRIMARY KEY,
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE orders (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    checkout_id UUID NOT NULL REFERENCES checkouts (id),
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    store_id UUID NOT NULL,
+    number TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('redeem', 'delivery')),
+    state TEXT NOT NULL CHECK (state IN ('PendingPayment', 'Grouping', 'Paid', 'Refunding', 'Closed')),
+    close_reason TEXT CHECK (close_reason IN ('timeout', 'customer', 'merchant', 'risk', 'group_failed')),
+    goods_fen BIGINT NOT NULL CHECK (goods_fen >= 0),
+    discount_fen BIGINT NOT NULL CHECK (discount_fen >= 0),
+    pay_fen BIGINT NOT NULL,
+    trail TEXT NOT NULL,
+    remark TEXT NOT NULL,
+    business_date TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    paid_at BIGINT,
+    closed_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, number),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    CHECK (pay_fen >= 0 AND pay_fen = goods_fen - discount_fen),
+    CHECK ((state = 'Closed') = (close_reason IS NOT NULL)),
+    CHECK ((state = 'Closed') = (closed_at IS NOT NULL)),
+    CHECK (state = 'PendingPayment' OR state = 'Closed' OR paid_at IS NOT NULL)
+);
+CREATE INDEX orders_by_customer ON orders (customer_id, created_at, id);
+CREATE INDEX orders_by_store ON orders (merchant_id, store_id, created_at, id);
+CREATE INDEX orders_by_time ON orders (merchant_id, created_at, id);
+CREATE INDEX orders_unpaid ON orders (expires_at) WHERE state = 'PendingPayment';
+
+CREATE TABLE order_lines (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    line_no BIGINT NOT NULL,
+    product_id UUID NOT NULL,
+    sku_id UUID NOT NULL,
+    product_name TEXT NOT NULL,
+    sku_name TEXT NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity BETWEEN 1 AND 50),
+    uses BIGINT NOT NULL CHECK (uses BETWEEN 1 AND 1000),
+    unit_price_fen BIGINT NOT NULL CHECK (unit_price_fen >= 0),
+    goods_fen BIGINT NOT NULL,
+    discount_fen BIGINT NOT NULL CHECK (discount_fen >= 0),
+    pay_fen BIGINT NOT NULL CHECK (pay_fen >= 0),
+    rule_id BIGINT NOT NULL,
+    return_on_refund BOOLEAN NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, order_id, line_no),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
+    FOREIGN KEY (merchant_id, sku_id) REFERENCES skus (merchant_id, id),
+    FOREIGN KEY (merchant_id, rule_id) REFERENCES redemption_rules (merchant_id, id),
+    CHECK (goods_fen = unit_price_fen * quantity AND pay_fen = goods_fen - discount_fen)
+);
+
+CREATE TABLE stock_reservations (
+    merchant_id UUID NOT NULL,
+    line_id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    stock_id UUID NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    state TEXT NOT NULL CHECK (state IN ('Open', 'Committed', 'Released')),
+    PRIMARY KEY (merchant_id, line_id),
+    FOREIGN KEY (merchant_id, line_id) REFERENCES order_lines (merchant_id, id),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
+    FOREIGN KEY (merchant_id, stock_id) REFERENCES stocks (merchant_id, id)
+);
+CREATE INDEX stock_reservations_by_order ON stock_reservations (merchant_id, order_id);
+CREATE INDEX stock_reservations_open ON stock_reservations (merchant_id, stock_id) WHERE state = 'Open';
+
+-- How much of a limited SKU a customer holds: a guarded row, so that two orders at once cannot both pass the limit.
+CREATE TABLE purchase_counters (
+    merchant_id UUID NOT NULL,
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    sku_id UUID NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity >= 0),
+    PRIMARY KEY (merchant_id, customer_id, sku_id),
+    FOREIGN KEY (merchant_id, sku_id) REFERENCES skus (merchant_id, id)
+);
+
+CREATE TABLE order_events (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    event TEXT NOT NULL,
+    from_state TEXT,
+    to_state TEXT,
+    actor TEXT NOT NULL CHECK (actor IN ('customer', 'staff', 'system', 'wechat')),
+    actor_id UUID,
+    store_id UUID,
+    device TEXT,
+    note TEXT,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id)
+);
+CREATE INDEX order_events_by_order ON order_events (merchant_id, order_id, id);
+
+-- ── payments ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE payments (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    checkout_id UUID NOT NULL REFERENCES checkouts (id),
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    pay_account_id UUID,
+    method TEXT NOT NULL CHECK (method IN ('wechat', 'stored_value', 'none')),
+    state TEXT NOT NULL CHECK (state IN ('Created', 'Pending', 'Succeeded', 'Closed', 'Failed')),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    openid TEXT,
+    description TEXT NOT NULL,
+    prepay_id TEXT,
+    prepay_at BIGINT,
+    transaction_id TEXT,
+    payer_total_fen BIGINT,
+    expires_at BIGINT NOT NULL,
+    paid_at BIGINT,
+    late BOOLEAN NOT NULL,
+    -- The refund that WeChat may be paying now (one for each payment), when the last one was sent, and how many there are.
+    refund_in_flight UUID,
+    last_refund_at BIGINT,
+    refund_count BIGINT NOT NULL CHECK (refund_count >= 0),
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    -- Its TypeID is the out_trade_no: WeChat names it without the merchant.
+    UNIQUE (id),
+    FOREIGN KEY (merchant_id, pay_account_id) REFERENCES pay_accounts (merchant_id, id),
+    CHECK ((state = 'Succeeded') = (paid_at IS NOT NULL)),
+    CHECK (method <> 'wechat' OR (pay_account_id IS NOT NULL AND openid IS NOT NULL)),
+    CHECK (method <> 'wechat' OR state <> 'Succeeded' OR transaction_id IS NOT NULL),
+    CHECK (NOT late OR state = 'Succeeded')
+);
+CREATE UNIQUE INDEX payments_by_transaction ON payments (merchant_id, transaction_id) WHERE transaction_id IS NOT NULL;
+
+CREATE TABLE payment_orders (
+    merchant_id UUID NOT NULL,
+    payment_id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    PRIMARY KEY (merchant_id, payment_id, order_id),
+    UNIQUE (merchant_id, order_id),
+    FOREIGN KEY (merchant_id, payment_id) REFERENCES payments (merchant_id, id),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id)
+);
+
+CREATE TABLE payment_anomalies (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    pay_account_id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('amount_mismatch', 'currency_mismatch', 'account_mismatch', 'unknown_number', 'second_transaction', 'refund_mismatch')),
+    number TEXT NOT NULL,
+    transaction_id TEXT NOT NULL,
+    payment_id UUID,
+    got TEXT NOT NULL,
+    seen BIGINT NOT NULL CHECK (seen > 0),
+    first_at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    resolved_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, pay_account_id, kind, number, transaction_id),
+    FOREIGN KEY (merchant_id, pay_account_id) REFERENCES pay_accounts (merchant_id, id)
+);
+
+-- ── vouchers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE vouchers (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    line_id UUID NOT NULL,
+    unit_no BIGINT NOT NULL CHECK (unit_no > 0),
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    store_id UUID NOT NULL,
+    product_id UUID NOT NULL,
+    sku_id UUID NOT NULL,
+    product_name TEXT NOT NULL,
+    sku_name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('PendingIssue', 'Live', 'Frozen', 'Transferring', 'Transferred', 'Expired')),
+    total BIGINT NOT NULL CHECK (total BETWEEN 1 AND 1000),
+    used BIGINT NOT NULL,
+    locked_refund BIGINT NOT NULL,
+    locked_booking BIGINT NOT NULL,
+    refunded BIGINT NOT NULL,
+    transferred BIGINT NOT NULL,
+    forfeited BIGINT NOT NULL,
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    rule_id BIGINT NOT NULL,
+    valid_from BIGINT NOT NULL,
+    valid_to BIGINT NOT NULL,
+    code_hash BYTEA NOT NULL,
+    pepper_id BIGINT NOT NULL,
+    code_cipher BYTEA NOT NULL,
+    code_last4 TEXT NOT NULL,
+    -- Of the signed ticket: a gift or a reissue makes a new one and the old ticket is stale.
+    version BIGINT NOT NULL CHECK (version BETWEEN 1 AND 65535),
+    undo_cycles BIGINT NOT NULL CHECK (undo_cycles >= 0),
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, code_hash),
+    UNIQUE (merchant_id, line_id, unit_no),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
+    FOREIGN KEY (merchant_id, line_id) REFERENCES order_lines (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, rule_id) REFERENCES redemption_rules (merchant_id, id),
+    CONSTRAINT uses_add_up CHECK (used >= 0 AND locked_refund >= 0 AND locked_booking >= 0 AND refunded >= 0 AND transferred >= 0
+        AND forfeited >= 0 AND used + locked_refund + locked_booking + refunded + transferred + forfeited <= total),
+    CHECK (valid_from < valid_to)
+);
+CREATE INDEX vouchers_by_order ON vouchers (merchant_id, order_id, id);
+CREATE INDEX vouchers_by_customer ON vouchers (customer_id, created_at, id);
+
+-- Uses kept by a refund or a booking. Serials are a JSON array of numbers.
+CREATE TABLE voucher_locks (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    voucher_id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('refund', 'booking')),
+    owner_id UUID NOT NULL,
+    serials TEXT NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    state TEXT NOT NULL CHECK (state IN ('Active', 'Consumed', 'Released')),
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, kind, owner_id, voucher_id),
+    FOREIGN KEY (merchant_id, voucher_id) REFERENCES vouchers (merchant_id, id)
+);
+CREATE INDEX voucher_locks_by_voucher ON voucher_locks (merchant_id, voucher_id);
+
+-- A confirmed request: its key, what it asked (fingerprint), what was answered, and the prepared scan it consumed.
+CREATE TABLE redemptions (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    staff_name TEXT NOT NULL,
+    device TEXT,
+    method TEXT NOT NULL CHECK (method IN ('qr', 'code', 'order', 'consent', 'backfill', 'offline')),
+    idempotency_key TEXT NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    prepare_nonce BYTEA NOT NULL,
+    answer TEXT NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    occurred_at BIGINT NOT NULL,
+    recorded_at BIGINT NOT NULL,
+    undo_until BIGINT NOT NULL,
+    business_date TEXT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, staff_id, idempotency_key),
+    UNIQUE (merchant_id, prepare_nonce),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id)
+);
+CREATE INDEX redemptions_by_store ON redemptions (merchant_id, store_id, recorded_at, id);
+CREATE INDEX redemptions_by_time ON redemptions (merchant_id, recorded_at, id);
+
+CREATE TABLE uses (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    voucher_id UUID NOT NULL,
+    serial BIGINT NOT NULL CHECK (serial > 0),
+    redemption_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Done', 'Reversed', 'Matured', 'Settled', 'ClawedBack')),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    redeemed_at BIGINT NOT NULL,
+    business_date TEXT NOT NULL,
+    matures_at BIGINT NOT NULL,
+    reversed_at BIGINT,
+    reversed_by UUID,
+    reverse_reason TEXT,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, voucher_id) REFERENCES vouchers (merchant_id, id),
+    FOREIGN KEY (merchant_id, redemption_id) REFERENCES redemptions (merchant_id, id),
+    CHECK ((state = 'Reversed') = (reversed_at IS NOT NULL))
+);
+-- The last line of defence: a serial of a voucher is redeemed once.
+CREATE UNIQUE INDEX uses_once ON uses (merchant_id, voucher_id, serial) WHERE state <> 'Reversed';
+CREATE INDEX uses_by_voucher ON uses (merchant_id, voucher_id);
+CREATE INDEX uses_by_redemption ON uses (merchant_id, redemption_id);
+
+-- Every refused attempt, with who, where and why.
+CREATE TABLE redemption_attempts (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    device TEXT,
+    step TEXT NOT NULL CHECK (step IN ('prepare', 'confirm', 'reverse')),
+    method TEXT NOT NULL CHECK (method IN ('qr', 'code', 'order', 'consent', 'backfill', 'offline')),
+    voucher_id UUID,
+    code_last4 TEXT,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id)
+);
+CREATE INDEX redemption_attempts_by_staff ON redemption_attempts (merchant_id, staff_id, at);
+CREATE INDEX redemption_attempts_by_store ON redemption_attempts (merchant_id, store_id, at, id);
+
+-- ── refunds ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE refunds (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    payment_id UUID NOT NULL,
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    state TEXT NOT NULL CHECK (state IN ('Created', 'Submitted', 'Processing', 'Blocked', 'Closed', 'Abnormal', 'AbnormalSubmitted', 'Succeeded', 'Withdrawn', 'ManuallyDone')),
+    blocked_reason TEXT CHECK (blocked_reason IN ('not_enough', 'account', 'too_old', 'quota', 'refused')),
+    cause TEXT NOT NULL CHECK (cause IN ('customer', 'late_payment', 'expiry', 'group_failed', 'review')),
+    method TEXT NOT NULL CHECK (method IN ('wechat', 'stored_value', 'none')),
+    reason TEXT NOT NULL,
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    attempt BIGINT NOT NULL CHECK (attempt >= 1),
+    wechat_refund_id TEXT,
+    booked BOOLEAN NOT NULL,
+    evidence TEXT,
+    approver_id UUID,
+    error TEXT,
+    created_at BIGINT NOT NULL,
+    submitted_at BIGINT,
+    succeeded_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (id),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
+    FOREIGN KEY (merchant_id, payment_id) REFERENCES payments (merchant_id, id),
+    CHECK ((state = 'Blocked') = (blocked_reason IS NOT NULL)),
+    CHECK (state <> 'Succeeded' OR succeeded_at IS NOT NULL),
+    CHECK (state <> 'ManuallyDone' OR (evidence IS NOT NULL AND approver_id IS NOT NULL))
+);
+CREATE INDEX refunds_by_order ON refunds (merchant_id, order_id, id);
+CREATE INDEX refunds_by_state ON refunds (merchant_id, state, created_at, id);
+
+-- ── money ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE ledger_transfers (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('payment', 'late_payment', 'redemption', 'reversal', 'maturity', 'refund_submitted', 'late_refund_submitted', 'refund_succeeded', 'refund_paid_manually', 'expiry', 'payout', 'clawback')),
+    debit TEXT NOT NULL CHECK (debit IN ('wechat_receivable', 'wechat_fee', 'customer_liability', 'delivery_liability', 'merchant_pending', 'merchant_earned', 'platform_commission', 'refund_in_transit', 'suspense', 'promotion_cost', 'breakage', 'payable', 'stored_value_principal', 'stored_value_bonus', 'store_clearing')),
+    credit TEXT NOT NULL CHECK (credit IN ('wechat_receivable', 'wechat_fee', 'customer_liability', 'delivery_liability', 'merchant_pending', 'merchant_earned', 'platform_commission', 'refund_in_transit', 'suspense', 'promotion_cost', 'breakage', 'payable', 'stored_value_principal', 'stored_value_bonus', 'store_clearing')),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen > 0),
+    -- The row that moved the money: a payment, redemption, reversal or refund. It does so once.
+    source_id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    business_date TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, event, source_id, order_id),
+    CHECK (debit <> credit)
+);
+CREATE INDEX ledger_by_order ON ledger_transfers (merchant_id, order_id, id);
+CREATE INDEX ledger_by_time ON ledger_transfers (merchant_id, at, id);
+
+-- ── what happens after a commit ────────────────────────────────────────────────────────────────────────────────────
+
+-- Read by consumers by position. On PostgreSQL numbers are not given in the order of commits, so a consumer stops
+-- before the oldest transaction that still runs (tx); on SQLite there is one writer and tx is 0.
+CREATE TABLE outbox (
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tx BIGINT NOT NULL DEFAULT (CURRENT_TX),
+    merchant_id UUID NOT NULL,
+    topic TEXT NOT NULL,
+    subject_id UUID NOT NULL,
+    payload TEXT NOT NULL,
+    at BIGINT NOT NULL
+);
+CREATE INDEX outbox_by_position ON outbox (tx, seq);
+
+CREATE TABLE consumer_positions (
+    consumer TEXT NOT NULL PRIMARY KEY,
+    tx BIGINT NOT NULL,
+    seq BIGINT NOT NULL
+);
+
+CREATE TABLE jobs (
+    id UUID NOT NULL PRIMARY KEY,
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    kind TEXT NOT NULL,
+    subject_id UUID NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Ready', 'Running', 'Done', 'Dead')),
+    run_at BIGINT NOT NULL,
+    attempts BIGINT NOT NULL CHECK (attempts >= 0),
+    runs BIGINT NOT NULL CHECK (runs >= 0),
+    lease_until BIGINT,
+    lease BIGINT NOT NULL,
+    error TEXT,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT
+);
+-- A subject has one waiting or running job of a kind.
+CREATE UNIQUE INDEX jobs_once ON jobs (kind, subject_id) WHERE state IN ('Ready', 'Running');
+CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'Ready';
+CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'Running';
+
+CREATE TABLE messages (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    topic TEXT NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    order_id UUID,
+    source_seq BIGINT NOT NULL,
+    read_at BIGINT,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    -- One message for each outbox row, whatever is delivered twice.
+    UNIQUE (source_seq)
+);
+CREATE INDEX messages_by_customer ON messages (customer_id, at, id);
+
+-- The answer to a request that must not happen twice, written in its transaction. (A confirmed redemption keeps its own.)
+CREATE TABLE idempotency_keys (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    actor_id UUID NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    subject_id UUID NOT NULL,
+    answer TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, actor_id, idempotency_key)
+);
+
+-- Every change that staff make to stores, products, staff, stock and refunds.
+CREATE TABLE audit_log (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    staff_id UUID,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id)
+);

@@ -1,0 +1,152 @@
+//! Running statements: one text with `$1, $2 …` for both databases, and the few words in which they differ.
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use serde::Serialize;
+
+use crate::pool::{Conn, DbError, Result, Tx};
+use crate::row::{FromRow, Row, json_text};
+
+/// SQLite numbers `$2 … $1` by first appearance; `?2 … ?1` keep their numbers.
+fn statement(backend: DbBackend, text: &str, values: Vec<Value>) -> Statement {
+    match backend {
+        DbBackend::Sqlite => Statement::from_sql_and_values(backend, text.replace('$', "?"), values),
+        _ => Statement::from_sql_and_values(backend, text, values),
+    }
+}
+
+/// All rows.
+pub async fn rows(c: &impl Conn, text: &str, values: Vec<Value>) -> Result<Vec<Row>> {
+    let found = c.inner().query_all_raw(statement(c.backend(), text, values)).await?;
+    Ok(found.into_iter().map(Row).collect())
+}
+
+/// All rows, in a type.
+pub async fn list<T: FromRow>(c: &impl Conn, text: &str, values: Vec<Value>) -> Result<Vec<T>> {
+    rows(c, text, values).await?.iter().map(T::from_row).collect()
+}
+
+/// The first row, if there is one.
+pub async fn row(c: &impl Conn, text: &str, values: Vec<Value>) -> Result<Option<Row>> {
+    Ok(c.inner().query_one_raw(statement(c.backend(), text, values)).await?.map(Row))
+}
+
+/// The first row in a type, if there is one.
+pub async fn find<T: FromRow>(c: &impl Conn, text: &str, values: Vec<Value>) -> Result<Option<T>> {
+    row(c, text, values).await?.as_ref().map(T::from_row).transpose()
+}
+
+/// Writes; how many rows it hit.
+pub async fn execute(tx: &Tx, text: &str, values: Vec<Value>) -> Result<u64> {
+    Ok(tx.inner().execute_raw(statement(tx.backend(), text, values)).await?.rows_affected())
+}
+
+/// Writes exactly `expected` rows or fails the transaction: the guard in the text no longer holds.
+pub async fn execute_exactly(tx: &Tx, expected: usize, what: &'static str, text: &str, values: Vec<Value>) -> Result<()> {
+    let hit = execute(tx, text, values).await?;
+    if usize::try_from(hit).ok() == Some(expected) { Ok(()) } else { Err(DbError::Stale(what)) }
+}
+
+/// A row to insert: columns and values, so that the two cannot get out of step.
+pub type NewRow = Vec<(&'static str, Value)>;
+
+/// `row![merchant_id: scope.merchant_id(), id: id, …]`
+#[macro_export]
+macro_rules! new_row {
+    ($($column:ident: $value:expr),* $(,)?) => { vec![$((stringify!($column), $crate::row::Param::value(&$value))),*] };
+}
+
+/// The most parameters one statement takes on either database, with room to spare.
+const MAX_PARAMS: usize = 30_000;
+
+/// Inserts rows that have the same columns, in as few statements as the databases' limits allow.
+pub async fn insert(tx: &Tx, table: &str, rows: Vec<NewRow>) -> Result<()> {
+    insert_with(tx, table, rows, "").await.map(|_| ())
+}
+
+/// Inserts one row.
+pub async fn insert_one(tx: &Tx, table: &str, row: NewRow) -> Result<()> {
+    insert(tx, table, vec![row]).await
+}
+
+/// Inserts rows with an `ON CONFLICT …` clause; how many rows it hit.
+pub async fn insert_with(tx: &Tx, table: &str, rows: Vec<NewRow>, conflict: &str) -> Result<u64> {
+    let Some(first) = rows.first() else { return Ok(0) };
+    let columns: Vec<&str> = first.iter().map(|(name, _)| *name).collect();
+    let width = columns.len();
+    let head = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
+    let mut hit = 0;
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let chunk: Vec<NewRow> = rows.by_ref().take(MAX_PARAMS / width).collect();
+        let tuple = |n: usize| {
+            let marks: Vec<String> = (1..=width).map(|i| format!("${}", n * width + i)).collect();
+            format!("({})", marks.join(", "))
+        };
+        let tuples: Vec<String> = (0..chunk.len()).map(tuple).collect();
+        let text = format!("{head}{} {conflict}", tuples.join(", "));
+        let values = chunk.into_iter().flatten().map(|(_, value)| value).collect();
+        hit += execute(tx, &text, values).await?;
+    }
+    Ok(hit)
+}
+
+/// Locks the rows read, where the writer itself is not the lock.
+pub fn for_update(c: &impl Conn, alias: &str) -> String {
+    match c.backend() {
+        DbBackend::Sqlite => String::new(),
+        _ => format!(" FOR UPDATE OF {alias}"),
+    }
+}
+
+/// `SELECT …` of the ids in a JSON parameter, for `id IN (…)`. Bind it with [`id_set`].
+pub fn in_ids(c: &impl Conn, param: usize) -> String {
+    match c.backend() {
+        DbBackend::Sqlite => format!("(SELECT unhex(value) FROM json_each(${param}))"),
+        _ => format!("(SELECT x::uuid FROM jsonb_array_elements_text(${param}::jsonb) AS x)"),
+    }
+}
+
+/// The parameter for [`in_ids`].
+pub fn id_set<T: hexiao_core::id::Id>(ids: &[T]) -> Value {
+    let hex: Vec<String> = ids.iter().map(|id| id.uuid().simple().to_string()).collect();
+    json_text(&hex).into()
+}
+
+/// Types of the columns of a JSON table.
+#[derive(Debug, Clone, Copy)]
+pub enum JsonType {
+    /// 32 hex digits.
+    Uuid,
+    /// A number.
+    Int,
+    /// A text.
+    Text,
+}
+
+/// A table made of a JSON array of objects, for set-based writes: `UPDATE … FROM {json_table} AS q WHERE …`.
+pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, JsonType)]) -> String {
+    match c.backend() {
+        DbBackend::Sqlite => {
+            let part = |(name, kind): &(&str, JsonType)| match kind {
+                JsonType::Uuid => format!("unhex(value->>'{name}') AS {name}"),
+                JsonType::Int | JsonType::Text => format!("value->>'{name}' AS {name}"),
+            };
+            let columns: Vec<String> = columns.iter().map(part).collect();
+            format!("(SELECT {} FROM json_each(${param})) AS {alias}", columns.join(", "))
+        }
+        _ => {
+            let part = |(name, kind): &(&str, JsonType)| match kind {
+                JsonType::Uuid => format!("{name} uuid"),
+                JsonType::Int => format!("{name} bigint"),
+                JsonType::Text => format!("{name} text"),
+            };
+            let columns: Vec<String> = columns.iter().map(part).collect();
+            format!("jsonb_to_recordset(${param}::jsonb) AS {alias}({})", columns.join(", "))
+        }
+    }
+}
+
+/// The parameter for [`json_table`].
+pub fn json_rows<T: Serialize>(rows: &[T]) -> Value {
+    json_text(&rows).into()
+}
