@@ -69,7 +69,7 @@ fn dependency_policy() -> anyhow::Result<()> {
 }
 
 fn clippy() -> anyhow::Result<()> {
-    let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--features", "xtask/bench"];
+    let args = ["clippy", "--workspace", "--all-targets", "--features", "xtask/bench"];
     check(cargo(args).args(["--", "-D", "warnings"]))
 }
 

@@ -34,7 +34,7 @@ fn ensure_cargo_tool(subcommand: &str, package: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     eprintln!("    {package} is missing: installing it under target/tools (once)");
-    let mut install = run::cargo(["install", "--locked", "--debug", "--quiet", "--root"]);
+    let mut install = run::cargo(["install", "--locked", "--debug", "--root"]);
     install.arg(root_dir()).arg(package);
     install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", root_dir().join("build"));
     run::check(&mut install).with_context(|| {
