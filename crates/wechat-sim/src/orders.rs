@@ -60,9 +60,9 @@ pub(crate) fn create(
     check_mchid(merchant, body, if partner { "/sp_mchid" } else { "/mchid" })?;
     check_path(merchant, partner)?;
     if partner {
-        check_partner(sim, merchant, body)?
+        check_partner(sim, merchant, body)?;
     } else {
-        check_direct(sim, merchant, body)?
+        check_direct(sim, merchant, body)?;
     }
 
     let mut request = body.clone();

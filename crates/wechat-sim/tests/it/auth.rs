@@ -47,15 +47,16 @@ async fn accepts_requests_that_openssl_signed() {
 async fn refuses_whoever_it_does_not_know() {
     let bed = Bed::new().await;
     let call = || bed.call(Method::POST, CREATE, &bed.order("AUTH_000001"));
-    let mut spoiled = Vec::new();
-    spoiled.push(Call { authorization: Some(String::new()), ..call() });
-    spoiled.push(Call { authorization: Some("Bearer x".into()), ..call() });
-    spoiled.push(Call { mchid: "1900009999".into(), ..call() });
-    spoiled.push(Call { serial: "00".into(), ..call() });
-    spoiled.push(Call { nonce: "n".repeat(33), ..call() });
-    spoiled.push(Call { timestamp: call().timestamp - 302, ..call() });
-    spoiled.push(Call { timestamp: call().timestamp + 302, ..call() });
-    spoiled.push(Call { signed_body: Some(b"{}".to_vec()), ..call() });
+    let spoiled = [
+        Call { authorization: Some(String::new()), ..call() },
+        Call { authorization: Some("Bearer x".into()), ..call() },
+        Call { mchid: "1900009999".into(), ..call() },
+        Call { serial: "00".into(), ..call() },
+        Call { nonce: "n".repeat(33), ..call() },
+        Call { timestamp: call().timestamp - 302, ..call() },
+        Call { timestamp: call().timestamp + 302, ..call() },
+        Call { signed_body: Some(b"{}".to_vec()), ..call() },
+    ];
     for call in spoiled {
         bed.send(call).await.refused(401, "SIGN_ERROR");
     }
