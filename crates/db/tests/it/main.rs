@@ -30,9 +30,12 @@ async fn a_write_rolls_back_on_an_error() {
     };
     let write = async |fail: bool| transact!(db, |tx| insert(&tx, fail));
     assert!(write(true).await.is_err());
-    assert!(sql::row(db.reader(), "SELECT id FROM merchants WHERE id = $1", params![id]).await.unwrap().is_none());
+    assert!(
+        sql::row(db.reader(), "SELECT id FROM merchants WHERE id = $1", params![id]).await.unwrap().is_none()
+    );
     write(false).await.unwrap();
-    let row = sql::row(db.reader(), "SELECT id FROM merchants WHERE id = $1", params![id]).await.unwrap().unwrap();
+    let row =
+        sql::row(db.reader(), "SELECT id FROM merchants WHERE id = $1", params![id]).await.unwrap().unwrap();
     assert_eq!(row.get::<MerchantId>("id").unwrap(), id);
     let error = write(false).await.unwrap_err();
     assert!(error.is_unique_violation("merchants"), "{error:?}");

@@ -1,0 +1,70 @@
+//! Bounds on how much one caller may ask.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+/// Requests a second, for one caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For one session; it may burst to four times this.
+    pub per_session: NonZeroU32,
+    /// For sign-ins and refreshes from one address; it may burst to four times this. Generous, because a store's
+    /// Wi-Fi or a carrier puts many customers behind one address.
+    pub sign_in_per_address: NonZeroU32,
+    /// For everything without a session from one address.
+    pub anonymous_per_address: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let n = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        Self { per_session: n(50), sign_in_per_address: n(50), anonymous_per_address: n(200) }
+    }
+}
+
+/// The limiters at work.
+#[derive(Clone)]
+pub(crate) struct Limiters {
+    session: Arc<DefaultKeyedRateLimiter<u64>>,
+    sign_in: Arc<DefaultKeyedRateLimiter<IpAddr>>,
+    anonymous: Arc<DefaultKeyedRateLimiter<IpAddr>>,
+}
+
+impl Limiters {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let quota = |n: NonZeroU32| Quota::per_second(n).allow_burst(n.saturating_mul(NonZeroU32::MIN.saturating_add(3)));
+        Self {
+            session: Arc::new(RateLimiter::keyed(quota(limits.per_session))),
+            sign_in: Arc::new(RateLimiter::keyed(quota(limits.sign_in_per_address))),
+            anonymous: Arc::new(RateLimiter::keyed(quota(limits.anonymous_per_address))),
+        }
+    }
+
+    /// Whether a request may go on. The token is counted by its hash before it is verified: a made-up one
+    /// per request would pass here, and fail one step later without touching the database.
+    pub(crate) fn allow(&self, path: &str, token: Option<&str>, address: IpAddr) -> bool {
+        let sign_in = path.starts_with("/api/v1/auth/") && !path.ends_with("/me");
+        if sign_in && self.sign_in.check_key(&address).is_err() {
+            return false;
+        }
+        match token {
+            Some(token) => self.session.check_key(&hash(token)).is_ok(),
+            None => sign_in || self.anonymous.check_key(&address).is_ok(),
+        }
+    }
+
+    /// Forgets callers that are quiet, so that the tables stay small.
+    pub(crate) fn forget_idle(&self) {
+        self.session.retain_recent();
+        self.sign_in.retain_recent();
+        self.anonymous.retain_recent();
+    }
+}
+
+fn hash(token: &str) -> u64 {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(token)
+}

@@ -1,0 +1,63 @@
+//! What every use case stands on: the database, the clock, the keys and the way to WeChat.
+
+use std::sync::Arc;
+
+use hexiao_core::time::Timestamp;
+use hexiao_db::Db;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::auth::SessionCache;
+use crate::clock::Clock;
+use crate::keys::SharedKeys;
+use crate::wechat::Wechat;
+
+/// What an installation sets.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where WeChat reaches us, without a path: `https://mall.example.com`.
+    pub public_url: String,
+    /// Whether a refused sign-in may name the simulator, and so on.
+    pub dev: bool,
+}
+
+/// The use cases' context. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The database.
+    pub db: Db,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The secrets.
+    pub keys: SharedKeys,
+    /// Clients of WeChat, by account.
+    pub wechat: Arc<Wechat>,
+    /// What the installation sets.
+    pub settings: Arc<Settings>,
+    /// Sessions seen within the last second.
+    pub sessions: SessionCache,
+    /// Wakes the worker when a use case enqueued something.
+    pub wake: Arc<Notify>,
+    /// Password hashing takes 20 ms of a core: never more than two at once.
+    pub(crate) hashing: Arc<Semaphore>,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(db: Db, clock: Arc<dyn Clock>, keys: SharedKeys, wechat: Wechat, settings: Settings) -> Self {
+        Self {
+            db,
+            clock,
+            keys,
+            wechat: Arc::new(wechat),
+            settings: Arc::new(settings),
+            sessions: SessionCache::default(),
+            wake: Arc::new(Notify::new()),
+            hashing: Arc::new(Semaphore::new(2)),
+        }
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

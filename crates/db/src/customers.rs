@@ -1,0 +1,55 @@
+//! Customers: platform-wide, known by their openid at one mini-program.
+
+use hexiao_core::id::CustomerId;
+use hexiao_core::scope::CustomerScope;
+use hexiao_core::time::Timestamp;
+
+use crate::pool::{Conn, Result, Tx};
+use crate::row::{FromRow, Row};
+use crate::{new_row, params, sql};
+
+/// A customer.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    /// Their id.
+    pub id: CustomerId,
+    /// The mini-program.
+    pub appid: String,
+    /// Who they are there.
+    pub openid: String,
+    /// What they call themselves.
+    pub nickname: String,
+    /// `138****1234`, once they gave their number.
+    pub phone_masked: Option<String>,
+    /// Not blocked or erased.
+    pub active: bool,
+}
+
+impl FromRow for Customer {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            appid: row.get("appid")?,
+            openid: row.get("openid")?,
+            nickname: row.get("nickname")?,
+            phone_masked: row.get("phone_masked")?,
+            active: row.get("active")?,
+        })
+    }
+}
+
+/// The customer behind an openid; adds them when they are new. Two first sign-ins at once give one customer.
+pub async fn find_or_insert(tx: &Tx, new: &Customer, unionid: Option<&str>, now: Timestamp) -> Result<Customer> {
+    let row = new_row! {
+        id: new.id, appid: &new.appid, openid: &new.openid, unionid: unionid, nickname: &new.nickname, active: true, created_at: now,
+    };
+    sql::insert_with(tx, "customers", vec![row], "ON CONFLICT (appid, openid) DO NOTHING").await?;
+    let text = "SELECT * FROM customers WHERE appid = $1 AND openid = $2";
+    let found = sql::find(tx, text, params![&new.appid, &new.openid]).await?;
+    found.ok_or(crate::DbError::Stale("customer just inserted"))
+}
+
+/// A customer, by themselves.
+pub async fn get(c: &impl Conn, customer: CustomerScope) -> Result<Option<Customer>> {
+    sql::find(c, "SELECT * FROM customers WHERE id = $1", params![customer.customer_id()]).await
+}
