@@ -103,7 +103,8 @@ pub fn identity(account: &PayAccount) -> Result<Account> {
 }
 
 fn key_file(folder: &Path, name: &str) -> Result<String> {
-    std::fs::read_to_string(folder.join(name)).map_err(|e| AppError::Internal(format!("key file {}/{name}: {e}", folder.display())))
+    std::fs::read_to_string(folder.join(name))
+        .map_err(|e| AppError::Internal(format!("key file {}/{name}: {e}", folder.display())))
 }
 
 /// `platform_public_key.pem` with its id in `platform_public_key_id.txt`, and any `platform_cert*.pem`.
@@ -113,7 +114,8 @@ fn platform_keys(folder: &Path) -> Result<Vec<PlatformKey>> {
         let id = key_file(folder, "platform_public_key_id.txt")?.trim().to_owned();
         keys.push(PlatformKey::PublicKey { id, pem: key_file(folder, "platform_public_key.pem")? });
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| AppError::Internal(format!("key folder {}: {e}", folder.display())))?;
+    let entries = std::fs::read_dir(folder)
+        .map_err(|e| AppError::Internal(format!("key folder {}: {e}", folder.display())))?;
     let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
     names.sort();
     for name in names.iter().filter(|n| n.starts_with("platform_cert")) {

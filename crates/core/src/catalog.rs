@@ -129,12 +129,21 @@ impl Role {
                 | C::ManageRefunds,
             )
             | (Self::Finance, C::ReadOrders | C::ManageRefunds | C::ReadLedger)
-            | (Self::StoreManager, C::Redeem | C::ReverseAny | C::ManageStore | C::ManageStock | C::ManageStaff | C::ReadOrders)
+            | (
+                Self::StoreManager,
+                C::Redeem | C::ReverseAny | C::ManageStore | C::ManageStock | C::ManageStaff | C::ReadOrders,
+            )
             | (Self::Verifier, C::Redeem | C::ReadOrders) => true,
             (Self::Operator, C::ReadLedger)
             | (
                 Self::Finance,
-                C::Redeem | C::ReverseAny | C::ManageStore | C::CreateStore | C::ManageProducts | C::ManageStock | C::ManageStaff,
+                C::Redeem
+                | C::ReverseAny
+                | C::ManageStore
+                | C::CreateStore
+                | C::ManageProducts
+                | C::ManageStock
+                | C::ManageStaff,
             )
             | (Self::StoreManager, C::CreateStore | C::ManageProducts | C::ManageRefunds | C::ReadLedger)
             | (

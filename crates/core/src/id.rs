@@ -158,7 +158,15 @@ mod tests {
         let id = OrderId::from_uuid(Uuid::from_u128(u128::MAX));
         assert_eq!(OrderId::parse(&id.to_string()), Ok(id));
         assert!(StoreId::parse(&id.to_string()).is_err());
-        for bad in ["", "ord", "ord_", "ord_8zzzzzzzzzzzzzzzzzzzzzzzzz", "ord_01h2xcejqtf2nbrexx3vqjhp4", "ord_01H2XCEJQTF2NBREXX3VQJHP41", "ord_01h2xcejqtf2nbrexx3vqjhp4i"] {
+        for bad in [
+            "",
+            "ord",
+            "ord_",
+            "ord_8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "ord_01h2xcejqtf2nbrexx3vqjhp4",
+            "ord_01H2XCEJQTF2NBREXX3VQJHP41",
+            "ord_01h2xcejqtf2nbrexx3vqjhp4i",
+        ] {
             assert!(OrderId::parse(bad).is_err(), "{bad}");
         }
         assert!(id.to_string().len() <= 30);

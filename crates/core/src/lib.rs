@@ -21,10 +21,9 @@ pub mod refund;
 pub mod rule;
 pub mod scope;
 pub mod split;
+pub mod state;
 pub mod stock;
 pub mod text;
 pub mod ticket;
 pub mod time;
 pub mod voucher;
-
-mod state;

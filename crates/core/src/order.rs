@@ -68,8 +68,14 @@ pub enum OrderEvent {
 
 impl OrderEvent {
     /// Every event, for the table of transitions.
-    pub const ALL: &'static [OrderEvent] =
-        &[Self::Pay, Self::PayIntoGroup, Self::GroupSucceed, Self::GroupFail, Self::GroupRefunded, Self::Close];
+    pub const ALL: &'static [OrderEvent] = &[
+        Self::Pay,
+        Self::PayIntoGroup,
+        Self::GroupSucceed,
+        Self::GroupFail,
+        Self::GroupRefunded,
+        Self::Close,
+    ];
 
     /// Its name in event rows.
     pub const fn as_str(self) -> &'static str {
@@ -232,7 +238,12 @@ mod tests {
         for event in OrderEvent::ALL {
             for state in OrderState::ALL {
                 let after = state.after(*event);
-                table.push_str(&format!("{:<15} {:<15} {}\n", event.as_str(), state.as_str(), after.map_or("-", OrderState::as_str)));
+                table.push_str(&format!(
+                    "{:<15} {:<15} {}\n",
+                    event.as_str(),
+                    state.as_str(),
+                    after.map_or("-", OrderState::as_str)
+                ));
                 reached.extend(after);
             }
         }
@@ -242,7 +253,13 @@ mod tests {
 
     #[test]
     fn fulfilment_and_tabs_follow_the_units() {
-        let units = |total, used, locked_refund, refunded| Units { total, used, locked_refund, refunded, ..Units::default() };
+        let units = |total, used, locked_refund, refunded| Units {
+            total,
+            used,
+            locked_refund,
+            refunded,
+            ..Units::default()
+        };
         assert_eq!(units(3, 0, 0, 0).fulfilment(), FulfilmentState::Fulfilling);
         assert_eq!(units(3, 1, 0, 0).fulfilment(), FulfilmentState::PartlyFulfilled);
         assert_eq!(units(3, 1, 0, 2).fulfilment(), FulfilmentState::Completed);

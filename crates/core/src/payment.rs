@@ -143,7 +143,9 @@ pub fn judge_settlement(ours: &PaymentFacts, theirs: &PaidFacts) -> SettleVerdic
     }
     match ours.state.after(PaymentEvent::Succeed) {
         Ok(_) => SettleVerdict::Settle,
-        Err(_) if ours.transaction_id.as_deref() == Some(theirs.transaction_id.as_str()) => SettleVerdict::AlreadySettled,
+        Err(_) if ours.transaction_id.as_deref() == Some(theirs.transaction_id.as_str()) => {
+            SettleVerdict::AlreadySettled
+        }
         Err(_) => SettleVerdict::Anomaly(AnomalyKind::SecondTransaction),
     }
 }
@@ -159,7 +161,12 @@ mod tests {
         for event in PaymentEvent::ALL {
             for state in PaymentState::ALL {
                 let after = state.after(*event);
-                table.push_str(&format!("{:<8} {:<10} {}\n", event.as_str(), state.as_str(), after.map_or("-", PaymentState::as_str)));
+                table.push_str(&format!(
+                    "{:<8} {:<10} {}\n",
+                    event.as_str(),
+                    state.as_str(),
+                    after.map_or("-", PaymentState::as_str)
+                ));
                 reached.extend(after);
             }
         }
@@ -169,18 +176,42 @@ mod tests {
 
     #[test]
     fn only_what_matches_in_everything_is_paid() {
-        let ours = |state, tx: Option<&str>| PaymentFacts { state, amount: Money::fen(100), transaction_id: tx.map(str::to_owned) };
-        let theirs = PaidFacts { account_matches: true, transaction_id: "42".into(), total: Money::fen(100), currency: "CNY".into() };
+        let ours = |state, tx: Option<&str>| PaymentFacts {
+            state,
+            amount: Money::fen(100),
+            transaction_id: tx.map(str::to_owned),
+        };
+        let theirs = PaidFacts {
+            account_matches: true,
+            transaction_id: "42".into(),
+            total: Money::fen(100),
+            currency: "CNY".into(),
+        };
         assert_eq!(judge_settlement(&ours(PaymentState::Pending, None), &theirs), SettleVerdict::Settle);
         assert_eq!(judge_settlement(&ours(PaymentState::Closed, None), &theirs), SettleVerdict::Settle);
-        assert_eq!(judge_settlement(&ours(PaymentState::Succeeded, Some("42")), &theirs), SettleVerdict::AlreadySettled);
+        assert_eq!(
+            judge_settlement(&ours(PaymentState::Succeeded, Some("42")), &theirs),
+            SettleVerdict::AlreadySettled
+        );
         let anomaly = |theirs: &PaidFacts, state| judge_settlement(&ours(state, Some("41")), theirs);
-        assert_eq!(anomaly(&theirs, PaymentState::Succeeded), SettleVerdict::Anomaly(AnomalyKind::SecondTransaction));
+        assert_eq!(
+            anomaly(&theirs, PaymentState::Succeeded),
+            SettleVerdict::Anomaly(AnomalyKind::SecondTransaction)
+        );
         let other = PaidFacts { total: Money::fen(99), ..theirs.clone() };
-        assert_eq!(anomaly(&other, PaymentState::Pending), SettleVerdict::Anomaly(AnomalyKind::AmountMismatch));
+        assert_eq!(
+            anomaly(&other, PaymentState::Pending),
+            SettleVerdict::Anomaly(AnomalyKind::AmountMismatch)
+        );
         let other = PaidFacts { currency: "USD".into(), ..theirs.clone() };
-        assert_eq!(anomaly(&other, PaymentState::Pending), SettleVerdict::Anomaly(AnomalyKind::CurrencyMismatch));
+        assert_eq!(
+            anomaly(&other, PaymentState::Pending),
+            SettleVerdict::Anomaly(AnomalyKind::CurrencyMismatch)
+        );
         let other = PaidFacts { account_matches: false, ..theirs };
-        assert_eq!(anomaly(&other, PaymentState::Pending), SettleVerdict::Anomaly(AnomalyKind::AccountMismatch));
+        assert_eq!(
+            anomaly(&other, PaymentState::Pending),
+            SettleVerdict::Anomaly(AnomalyKind::AccountMismatch)
+        );
     }
 }

@@ -89,7 +89,8 @@ pub fn quote(lines: &[PriceLine]) -> Result<Quote, AmountOverflow> {
     if goods.as_fen() > MAX_AMOUNT_FEN {
         return Err(AmountOverflow);
     }
-    let trail = vec![TrailStep { step: Step::Base, text: "商品金额".to_owned(), amount_fen: goods.as_fen() }];
+    let trail =
+        vec![TrailStep { step: Step::Base, text: "商品金额".to_owned(), amount_fen: goods.as_fen() }];
     Ok(Quote { lines: priced, goods, discount, pay, trail })
 }
 

@@ -106,14 +106,22 @@ pub struct Allowed {
 
 /// Judges redeeming `quantity` uses at a store, now. The order of the checks is the order in which a person
 /// wants to hear: what the voucher is, then where, then when, then how many.
-pub fn decide(v: &VoucherFacts, store: StoreFacts, now: Timestamp, quantity: u32) -> Result<Allowed, Refusal> {
+pub fn decide(
+    v: &VoucherFacts,
+    store: StoreFacts,
+    now: Timestamp,
+    quantity: u32,
+) -> Result<Allowed, Refusal> {
     check_state(v)?;
     check_left(v, quantity)?;
     check_place(v, store)?;
     check_time(v, now)?;
     check_pace(v, now, quantity)?;
     if quantity < v.rule.min_quantity {
-        return Err(Refusal::with_message(Reason::MinQuantity, format!("每次至少核销 {} 次", v.rule.min_quantity)));
+        return Err(Refusal::with_message(
+            Reason::MinQuantity,
+            format!("每次至少核销 {} 次", v.rule.min_quantity),
+        ));
     }
     let serials = lowest_free(v.counters.total, &v.taken, quantity).ok_or_else(|| not_enough(v))?;
     let amount = uses_worth(v.amount, v.counters.total, &serials);
@@ -195,10 +203,16 @@ fn check_time(v: &VoucherFacts, now: Timestamp) -> Result<(), Refusal> {
         return Err(expired(v));
     }
     if v.rule.blacked_out(now) {
-        return Err(Refusal::with_message(Reason::BlackoutDate, format!("今天不可用，可用时间：{}", v.rule.usable_text())));
+        return Err(Refusal::with_message(
+            Reason::BlackoutDate,
+            format!("今天不可用，可用时间：{}", v.rule.usable_text()),
+        ));
     }
     if !v.rule.usable_at(now) {
-        return Err(Refusal::with_message(Reason::OutsideHours, format!("可用时间：{}", v.rule.usable_text())));
+        return Err(Refusal::with_message(
+            Reason::OutsideHours,
+            format!("可用时间：{}", v.rule.usable_text()),
+        ));
     }
     Ok(())
 }
@@ -219,7 +233,10 @@ fn check_pace(v: &VoucherFacts, now: Timestamp, quantity: u32) -> Result<(), Ref
     if let Some(cap) = v.rule.daily_cap {
         let used = used_on_day_of(v, now);
         if used + quantity > cap {
-            return Err(Refusal::with_message(Reason::DailyCap, format!("每天最多 {cap} 次，今天已用 {used} 次")));
+            return Err(Refusal::with_message(
+                Reason::DailyCap,
+                format!("每天最多 {cap} 次，今天已用 {used} 次"),
+            ));
         }
     }
     Ok(())
@@ -231,7 +248,8 @@ fn used_on_day_of(v: &VoucherFacts, now: Timestamp) -> u32 {
 }
 
 fn attention(v: &VoucherFacts, store: StoreFacts, now: Timestamp) -> Vec<Attention> {
-    let just = |u: &RecentUse| u.store_id == store.store_id && now.since(u.at) < Duration::seconds(JUST_REDEEMED_S);
+    let just =
+        |u: &RecentUse| u.store_id == store.store_id && now.since(u.at) < Duration::seconds(JUST_REDEEMED_S);
     if v.recent.iter().any(just) { vec![Attention::JustRedeemed] } else { Vec::new() }
 }
 
@@ -258,10 +276,17 @@ pub struct UseFacts {
 }
 
 /// Judges undoing one use: the verifier for ten minutes, a manager until it matures.
-pub fn decide_reversal(u: &UseFacts, undo_cycles: i64, may_reverse_any: bool, now: Timestamp) -> Result<(), Refusal> {
+pub fn decide_reversal(
+    u: &UseFacts,
+    undo_cycles: i64,
+    may_reverse_any: bool,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     match u.state {
         UseState::Reversed => return Err(Reason::AlreadyReversed.into()),
-        UseState::Matured | UseState::Settled | UseState::ClawedBack => return Err(Reason::UndoSettled.into()),
+        UseState::Matured | UseState::Settled | UseState::ClawedBack => {
+            return Err(Reason::UndoSettled.into());
+        }
         UseState::Done => {}
     }
     if now >= u.matures_at {
@@ -373,7 +398,13 @@ mod tests {
             (with(|v| v.rule.binding = Binding::ChosenStore), 2, NOON, 1, Reason::WrongStore),
             (facts(), 1, "2026-10-31T23:59:59+08:00", 1, Reason::NotStarted),
             (facts(), 1, "2026-12-01T00:00:00+08:00", 1, Reason::Expired),
-            (with(|v| v.rule.blackout_dates = vec!["2026-11-23".parse().unwrap()]), 1, NOON, 1, Reason::BlackoutDate),
+            (
+                with(|v| v.rule.blackout_dates = vec!["2026-11-23".parse().unwrap()]),
+                1,
+                NOON,
+                1,
+                Reason::BlackoutDate,
+            ),
             (with(|v| v.rule.min_quantity = 2), 1, NOON, 1, Reason::MinQuantity),
         ];
         for (v, n, now, quantity, reason) in cases {
@@ -392,7 +423,9 @@ mod tests {
             to: chrono::NaiveTime::from_hms_opt(14, 0, 0).unwrap(),
         }];
         assert!(judge(&v, 1, NOON, 1).is_ok());
-        let refusal = decide(&v, StoreFacts { store_id: store(1), in_use: true }, at("2026-11-23T14:00:00+08:00"), 1).unwrap_err();
+        let refusal =
+            decide(&v, StoreFacts { store_id: store(1), in_use: true }, at("2026-11-23T14:00:00+08:00"), 1)
+                .unwrap_err();
         assert_eq!(refusal.reason, Reason::OutsideHours);
         assert!(refusal.message.contains("周一至周五 11:00–14:00"), "{}", refusal.message);
 
@@ -428,14 +461,22 @@ mod tests {
             recorded_at: at(NOON),
             own: true,
         };
-        let judge = |u: UseFacts, cycles, any, now: &str| decide_reversal(&u, cycles, any, at(now)).map_err(|r| r.reason);
+        let judge = |u: UseFacts, cycles, any, now: &str| {
+            decide_reversal(&u, cycles, any, at(now)).map_err(|r| r.reason)
+        };
         assert_eq!(judge(done, 0, false, "2026-11-23T12:09:59+08:00"), Ok(()));
         assert_eq!(judge(done, 0, false, "2026-11-23T12:10:00+08:00"), Err(Reason::UndoWindowPassed));
         assert_eq!(judge(done, 0, true, "2026-11-24T23:59:59+08:00"), Ok(()));
         assert_eq!(judge(done, 0, true, "2026-11-25T00:00:00+08:00"), Err(Reason::UndoSettled));
         assert_eq!(judge(UseFacts { own: false, ..done }, 0, false, NOON), Err(Reason::Forbidden));
         assert_eq!(judge(done, 10, true, NOON), Err(Reason::UndoCyclesExceeded));
-        assert_eq!(judge(UseFacts { state: UseState::Reversed, ..done }, 0, true, NOON), Err(Reason::AlreadyReversed));
-        assert_eq!(judge(UseFacts { state: UseState::Settled, ..done }, 0, true, NOON), Err(Reason::UndoSettled));
+        assert_eq!(
+            judge(UseFacts { state: UseState::Reversed, ..done }, 0, true, NOON),
+            Err(Reason::AlreadyReversed)
+        );
+        assert_eq!(
+            judge(UseFacts { state: UseState::Settled, ..done }, 0, true, NOON),
+            Err(Reason::UndoSettled)
+        );
     }
 }

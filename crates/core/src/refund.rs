@@ -120,7 +120,13 @@ impl RefundState {
     pub const fn in_flight(self) -> bool {
         match self {
             Self::Submitted | Self::Processing | Self::AbnormalSubmitted => true,
-            Self::Created | Self::Blocked | Self::Closed | Self::Abnormal | Self::Succeeded | Self::Withdrawn | Self::ManuallyDone => false,
+            Self::Created
+            | Self::Blocked
+            | Self::Closed
+            | Self::Abnormal
+            | Self::Succeeded
+            | Self::Withdrawn
+            | Self::ManuallyDone => false,
         }
     }
 
@@ -157,31 +163,93 @@ impl RefundState {
             (E::Submit, S::Created | S::Blocked | S::Closed) => Ok(S::Submitted),
             (E::Accept, S::Submitted | S::AbnormalSubmitted) => Ok(S::Processing),
             (E::Block, S::Submitted) => Ok(S::Blocked),
-            (E::Succeed, S::Submitted | S::Processing | S::Abnormal | S::AbnormalSubmitted | S::Blocked | S::Closed) => Ok(S::Succeeded),
+            (
+                E::Succeed,
+                S::Submitted | S::Processing | S::Abnormal | S::AbnormalSubmitted | S::Blocked | S::Closed,
+            ) => Ok(S::Succeeded),
             (E::Close, S::Submitted | S::Processing | S::AbnormalSubmitted) => Ok(S::Closed),
             (E::Abnormal, S::Submitted | S::Processing | S::AbnormalSubmitted) => Ok(S::Abnormal),
             (E::SubmitAbnormal, S::Abnormal) => Ok(S::AbnormalSubmitted),
             (E::Withdraw, S::Created) => Ok(S::Withdrawn),
             (E::FinishManually, S::Abnormal | S::Blocked) => Ok(S::ManuallyDone),
-            (E::Submit, S::Submitted | S::Processing | S::Abnormal | S::AbnormalSubmitted | S::Succeeded | S::Withdrawn | S::ManuallyDone)
-            | (E::Accept, S::Created | S::Processing | S::Blocked | S::Closed | S::Abnormal | S::Succeeded | S::Withdrawn | S::ManuallyDone)
+            (
+                E::Submit,
+                S::Submitted
+                | S::Processing
+                | S::Abnormal
+                | S::AbnormalSubmitted
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
+            )
+            | (
+                E::Accept,
+                S::Created
+                | S::Processing
+                | S::Blocked
+                | S::Closed
+                | S::Abnormal
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
+            )
             | (
                 E::Block,
-                S::Created | S::Processing | S::Blocked | S::Closed | S::Abnormal | S::AbnormalSubmitted | S::Succeeded | S::Withdrawn | S::ManuallyDone,
+                S::Created
+                | S::Processing
+                | S::Blocked
+                | S::Closed
+                | S::Abnormal
+                | S::AbnormalSubmitted
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
             )
             | (E::Succeed, S::Created | S::Succeeded | S::Withdrawn | S::ManuallyDone)
-            | (E::Close | E::Abnormal, S::Created | S::Blocked | S::Closed | S::Abnormal | S::Succeeded | S::Withdrawn | S::ManuallyDone)
+            | (
+                E::Close | E::Abnormal,
+                S::Created
+                | S::Blocked
+                | S::Closed
+                | S::Abnormal
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
+            )
             | (
                 E::SubmitAbnormal,
-                S::Created | S::Submitted | S::Processing | S::Blocked | S::Closed | S::AbnormalSubmitted | S::Succeeded | S::Withdrawn | S::ManuallyDone,
+                S::Created
+                | S::Submitted
+                | S::Processing
+                | S::Blocked
+                | S::Closed
+                | S::AbnormalSubmitted
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
             )
             | (
                 E::Withdraw,
-                S::Submitted | S::Processing | S::Blocked | S::Closed | S::Abnormal | S::AbnormalSubmitted | S::Succeeded | S::Withdrawn | S::ManuallyDone,
+                S::Submitted
+                | S::Processing
+                | S::Blocked
+                | S::Closed
+                | S::Abnormal
+                | S::AbnormalSubmitted
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
             )
             | (
                 E::FinishManually,
-                S::Created | S::Submitted | S::Processing | S::Closed | S::AbnormalSubmitted | S::Succeeded | S::Withdrawn | S::ManuallyDone,
+                S::Created
+                | S::Submitted
+                | S::Processing
+                | S::Closed
+                | S::AbnormalSubmitted
+                | S::Succeeded
+                | S::Withdrawn
+                | S::ManuallyDone,
             ) => Err(IllegalTransition { state: self.as_str(), event: event.as_str() }),
         }
     }
@@ -226,7 +294,12 @@ mod tests {
         for event in RefundEvent::ALL {
             for state in RefundState::ALL {
                 let after = state.after(*event);
-                table.push_str(&format!("{:<24} {:<18} {}\n", event.as_str(), state.as_str(), after.map_or("-", RefundState::as_str)));
+                table.push_str(&format!(
+                    "{:<24} {:<18} {}\n",
+                    event.as_str(),
+                    state.as_str(),
+                    after.map_or("-", RefundState::as_str)
+                ));
                 reached.extend(after);
             }
         }

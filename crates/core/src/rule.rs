@@ -147,8 +147,12 @@ impl RedemptionRule {
             wrong("uses", "次数应为 1–1000");
         }
         match &self.validity {
-            Validity::FromPayment { days } if *days == 0 || *days > 3650 => wrong("validity.days", "有效天数应为 1–3650"),
-            Validity::FromPayment { days } if self.refund != RefundPolicy::None && *days > MAX_REFUNDABLE_DAYS => {
+            Validity::FromPayment { days } if *days == 0 || *days > 3650 => {
+                wrong("validity.days", "有效天数应为 1–3650")
+            }
+            Validity::FromPayment { days }
+                if self.refund != RefundPolicy::None && *days > MAX_REFUNDABLE_DAYS =>
+            {
                 wrong("validity.days", "可退款的商品有效期最长 350 天（微信只支持一年内退款）");
             }
             Validity::Fixed { from, to } if from > to => wrong("validity.to", "结束日期不能早于开始日期"),
@@ -157,7 +161,11 @@ impl RedemptionRule {
         if self.usable.len() > 21 {
             wrong("usable", "可用时段最多 21 个");
         }
-        if self.usable.iter().any(|w| w.weekdays.is_empty() || w.weekdays.iter().any(|d| !(1..=7).contains(d))) {
+        if self
+            .usable
+            .iter()
+            .any(|w| w.weekdays.is_empty() || w.weekdays.iter().any(|d| !(1..=7).contains(d)))
+        {
             wrong("usable", "星期应为 1–7（周一至周日）");
         }
         if self.blackout_dates.len() > 366 {
@@ -181,7 +189,8 @@ impl RedemptionRule {
     pub fn validity_from(&self, paid_at: Timestamp) -> (Timestamp, Timestamp) {
         match &self.validity {
             Validity::FromPayment { days } => {
-                let last_day = paid_at.datetime().with_timezone(&self.zone).date_naive() + Duration::days(i64::from(*days));
+                let last_day = paid_at.datetime().with_timezone(&self.zone).date_naive()
+                    + Duration::days(i64::from(*days));
                 (paid_at, self.day_start(last_day + Duration::days(1)))
             }
             Validity::Fixed { from, to } => (self.day_start(*from), self.day_start(*to + Duration::days(1))),
@@ -191,9 +200,11 @@ impl RedemptionRule {
     /// Midnight in the rule's zone; where clocks skip it, the first instant that exists.
     fn day_start(&self, day: NaiveDate) -> Timestamp {
         let midnight = day.and_time(NaiveTime::MIN);
-        let local = self.zone.from_local_datetime(&midnight).earliest().or_else(|| {
-            self.zone.from_local_datetime(&(midnight + Duration::hours(1))).earliest()
-        });
+        let local = self
+            .zone
+            .from_local_datetime(&midnight)
+            .earliest()
+            .or_else(|| self.zone.from_local_datetime(&(midnight + Duration::hours(1))).earliest());
         local.map_or(Timestamp::from_micros(midnight.and_utc().timestamp_micros()), |at| {
             Timestamp::from_datetime(at.with_timezone(&chrono::Utc))
         })
@@ -213,7 +224,8 @@ impl RedemptionRule {
             if to > from {
                 w.weekdays.contains(&today) && (from..to).contains(&minute)
             } else {
-                (w.weekdays.contains(&today) && minute >= from) || (w.weekdays.contains(&yesterday) && minute < to)
+                (w.weekdays.contains(&today) && minute >= from)
+                    || (w.weekdays.contains(&yesterday) && minute < to)
             }
         })
     }
@@ -307,7 +319,8 @@ mod hhmm {
         if text.len() != 5 {
             return Err(serde::de::Error::custom("expected a time like 09:30"));
         }
-        NaiveTime::parse_from_str(&text, "%H:%M").map_err(|_| serde::de::Error::custom("expected a time like 09:30"))
+        NaiveTime::parse_from_str(&text, "%H:%M")
+            .map_err(|_| serde::de::Error::custom("expected a time like 09:30"))
     }
 }
 
@@ -342,10 +355,16 @@ mod tests {
         assert_eq!(from, paid);
         assert_eq!(to, at("2026-12-24T00:00:00+08:00"));
         let fixed = RedemptionRule {
-            validity: Validity::Fixed { from: "2026-10-01".parse().unwrap(), to: "2026-10-07".parse().unwrap() },
+            validity: Validity::Fixed {
+                from: "2026-10-01".parse().unwrap(),
+                to: "2026-10-07".parse().unwrap(),
+            },
             ..rule()
         };
-        assert_eq!(fixed.validity_from(paid), (at("2026-10-01T00:00:00+08:00"), at("2026-10-08T00:00:00+08:00")));
+        assert_eq!(
+            fixed.validity_from(paid),
+            (at("2026-10-01T00:00:00+08:00"), at("2026-10-08T00:00:00+08:00"))
+        );
     }
 
     #[test]
@@ -382,7 +401,12 @@ mod tests {
 
     #[test]
     fn problems_name_their_fields() {
-        let bad = RedemptionRule { uses: 0, validity: Validity::FromPayment { days: 360 }, min_quantity: 2, ..rule() };
+        let bad = RedemptionRule {
+            uses: 0,
+            validity: Validity::FromPayment { days: 360 },
+            min_quantity: 2,
+            ..rule()
+        };
         let paths: Vec<_> = bad.problems("skus[0].").into_iter().map(|p| p.path).collect();
         assert_eq!(paths, ["skus[0].uses", "skus[0].validity.days", "skus[0].min_quantity"]);
     }

@@ -69,7 +69,8 @@ pub fn check_available(wanted: &[Wanted], stocks: &[StockFacts]) -> Result<(), R
         } else {
             let message = format!("「{}」仅剩 {} 份", want.name, left[index].max(0));
             let path = format!("lines[{}].quantity", want.line);
-            refusal = Some(refusal.unwrap_or_else(|| Refusal::new(Reason::OutOfStock)).and_field(path, message));
+            refusal =
+                Some(refusal.unwrap_or_else(|| Refusal::new(Reason::OutOfStock)).and_field(path, message));
         }
     }
     refusal.map_or(Ok(()), Err)
@@ -84,7 +85,9 @@ mod tests {
         let want = |line, stock, quantity| Wanted { line, name: format!("商品{line}"), stock, quantity };
         let stocks = [StockFacts { on_hand: 5, reserved: 2 }, StockFacts { on_hand: 1, reserved: 1 }];
         assert!(check_available(&[want(0, Some(0), 3), want(1, None, 99)], &stocks).is_ok());
-        let refusal = check_available(&[want(0, Some(0), 2), want(1, Some(0), 2), want(2, Some(1), 1)], &stocks).unwrap_err();
+        let refusal =
+            check_available(&[want(0, Some(0), 2), want(1, Some(0), 2), want(2, Some(1), 1)], &stocks)
+                .unwrap_err();
         let paths: Vec<_> = refusal.fields.iter().map(|f| f.path.as_str()).collect();
         assert_eq!(paths, ["lines[1].quantity", "lines[2].quantity"]);
         assert_eq!(refusal.fields[0].message, "「商品1」仅剩 1 份");

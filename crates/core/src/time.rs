@@ -85,8 +85,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     /// RFC 3339 with a zone; a time without one is refused.
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-        let at = DateTime::parse_from_rfc3339(&text)
-            .map_err(|_| serde::de::Error::custom("expected a time with its zone, like 2026-11-23T18:30:00+08:00"))?;
+        let at = DateTime::parse_from_rfc3339(&text).map_err(|_| {
+            serde::de::Error::custom("expected a time with its zone, like 2026-11-23T18:30:00+08:00")
+        })?;
         Ok(Self::from_datetime(at.with_timezone(&Utc)))
     }
 }

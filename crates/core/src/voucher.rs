@@ -85,7 +85,12 @@ pub struct Counters {
 impl Counters {
     /// Uses that can be redeemed, refunded or locked now.
     pub fn free(self) -> u32 {
-        let taken = self.used + self.locked_refund + self.locked_booking + self.refunded + self.transferred + self.forfeited;
+        let taken = self.used
+            + self.locked_refund
+            + self.locked_booking
+            + self.refunded
+            + self.transferred
+            + self.forfeited;
         self.total.saturating_sub(taken)
     }
 }
@@ -171,7 +176,13 @@ mod tests {
 
     #[test]
     fn status_follows_the_counters() {
-        let c = |total, used, locked_refund, refunded| Counters { total, used, locked_refund, refunded, ..Counters::default() };
+        let c = |total, used, locked_refund, refunded| Counters {
+            total,
+            used,
+            locked_refund,
+            refunded,
+            ..Counters::default()
+        };
         let status = |c, late| voucher_status(VoucherState::Live, c, late);
         assert_eq!(status(c(3, 1, 0, 0), false), VoucherStatus::Usable);
         assert_eq!(status(c(3, 1, 0, 0), true), VoucherStatus::Expired);

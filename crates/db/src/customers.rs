@@ -39,7 +39,12 @@ impl FromRow for Customer {
 }
 
 /// The customer behind an openid; adds them when they are new. Two first sign-ins at once give one customer.
-pub async fn find_or_insert(tx: &Tx, new: &Customer, unionid: Option<&str>, now: Timestamp) -> Result<Customer> {
+pub async fn find_or_insert(
+    tx: &Tx,
+    new: &Customer,
+    unionid: Option<&str>,
+    now: Timestamp,
+) -> Result<Customer> {
     let row = new_row! {
         id: new.id, appid: &new.appid, openid: &new.openid, unionid: unionid, nickname: &new.nickname, active: true, created_at: now,
     };

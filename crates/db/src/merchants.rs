@@ -31,7 +31,10 @@ impl FromRow for Merchant {
         let tag: Vec<u8> = row.get("tag")?;
         Ok(Self {
             id: row.get("id")?,
-            tag: tag.try_into().map_err(|_| crate::DbError::Corrupt { column: "tag".into(), detail: "not 8 bytes".into() })?,
+            tag: tag.try_into().map_err(|_| crate::DbError::Corrupt {
+                column: "tag".into(),
+                detail: "not 8 bytes".into(),
+            })?,
             name: row.get("name")?,
             business_day: business_day(row)?,
             order_ttl_s: row.get("order_ttl_s")?,
@@ -99,7 +102,14 @@ pub async fn insert_pay_account(tx: &Tx, account: &PayAccount, now: Timestamp) -
 }
 
 /// Adds a version of one of the four agreement texts.
-pub async fn insert_agreement(tx: &Tx, merchant: MerchantScope, id: hexiao_core::id::RecordId, kind: &str, body: &str, now: Timestamp) -> Result<()> {
+pub async fn insert_agreement(
+    tx: &Tx,
+    merchant: MerchantScope,
+    id: hexiao_core::id::RecordId,
+    kind: &str,
+    body: &str,
+    now: Timestamp,
+) -> Result<()> {
     let row = new_row! {
         merchant_id: merchant.merchant_id(), id: id, kind: kind, version: 1i64, body: body, published_at: now,
     };
@@ -143,6 +153,7 @@ pub async fn pay_account_of_callback(c: &impl Conn, id: PayAccountId) -> Result<
 
 /// The only account of the installation, if there is exactly one: for callback addresses without an id.
 pub async fn only_pay_account(c: &impl Conn) -> Result<Option<PayAccount>> {
-    let mut found: Vec<PayAccount> = sql::list(c, "SELECT * FROM pay_accounts ORDER BY id LIMIT 2", vec![]).await?;
+    let mut found: Vec<PayAccount> =
+        sql::list(c, "SELECT * FROM pay_accounts ORDER BY id LIMIT 2", vec![]).await?;
     Ok(if found.len() == 1 { found.pop() } else { None })
 }

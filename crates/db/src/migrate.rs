@@ -31,9 +31,13 @@ pub async fn check(db: &Db) -> Result<()> {
     if applied == known {
         Ok(())
     } else if applied.len() < known.len() {
-        Err(DbError::Setup("the database schema is older than this program: run `hexiao migrate` first".to_owned()))
+        Err(DbError::Setup(
+            "the database schema is older than this program: run `hexiao migrate` first".to_owned(),
+        ))
     } else {
-        Err(DbError::Setup("the database schema is newer than this program: install the version that migrated it".to_owned()))
+        Err(DbError::Setup(
+            "the database schema is newer than this program: install the version that migrated it".to_owned(),
+        ))
     }
 }
 
@@ -60,10 +64,14 @@ async fn applied(connection: &mut impl Migrate) -> Result<Vec<i64>> {
 fn explain(error: &MigrateError) -> String {
     match error {
         MigrateError::VersionMismatch(v) => {
-            format!("migration {v} was changed after it ran here: restore its text and add a new migration instead")
+            format!(
+                "migration {v} was changed after it ran here: restore its text and add a new migration instead"
+            )
         }
         MigrateError::VersionMissing(v) => {
-            format!("the database has migration {v}, which this program does not know: install the version that migrated it")
+            format!(
+                "the database has migration {v}, which this program does not know: install the version that migrated it"
+            )
         }
         other => format!("migration failed: {other}"),
     }
@@ -75,7 +83,13 @@ fn migrator(backend: DbBackend) -> Migrator {
             DbBackend::Sqlite => sqlite_text(text),
             _ => postgres_text(text),
         };
-        Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sqlx::AssertSqlSafe(sql).into_sql_str(), false)
+        Migration::new(
+            *version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            sqlx::AssertSqlSafe(sql).into_sql_str(),
+            false,
+        )
     });
     Migrator::with_migrations(migrations.collect())
 }

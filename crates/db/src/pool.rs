@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, RuntimeErr,
+    SqliteTransactionMode, SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -39,7 +42,11 @@ pub enum DbError {
 impl DbError {
     fn sqlx(&self) -> Option<&sqlx::Error> {
         match self {
-            Self::Database(DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) | DbErr::Conn(RuntimeErr::SqlxError(e))) => Some(e),
+            Self::Database(
+                DbErr::Exec(RuntimeErr::SqlxError(e))
+                | DbErr::Query(RuntimeErr::SqlxError(e))
+                | DbErr::Conn(RuntimeErr::SqlxError(e)),
+            ) => Some(e),
             Self::Database(_) | Self::Stale(_) | Self::Corrupt { .. } | Self::Setup(_) => None,
         }
     }
@@ -54,7 +61,9 @@ impl DbError {
         match self {
             Self::Stale(_) => true,
             Self::Corrupt { .. } | Self::Setup(_) => false,
-            Self::Database(_) => matches!(self.code().as_deref(), Some("40001" | "40P01" | "5" | "6" | "261" | "517")),
+            Self::Database(_) => {
+                matches!(self.code().as_deref(), Some("40001" | "40P01" | "5" | "6" | "261" | "517"))
+            }
         }
     }
 
@@ -70,7 +79,8 @@ impl DbError {
     /// Whether a unique constraint refused the row. `hint` is a column or index name that must occur in its text.
     pub fn is_unique_violation(&self, hint: &str) -> bool {
         let Some(error) = self.sqlx().and_then(sqlx::Error::as_database_error) else { return false };
-        error.is_unique_violation() && (error.message().contains(hint) || error.constraint().is_some_and(|c| c.contains(hint)))
+        error.is_unique_violation()
+            && (error.message().contains(hint) || error.constraint().is_some_and(|c| c.contains(hint)))
     }
 }
 
@@ -167,10 +177,15 @@ impl Db {
     }
 
     async fn connect_postgres(url: &str, max_connections: u32) -> Result<Self> {
-        let options: PgConnectOptions = url.parse().map_err(|_| DbError::Setup("the PostgreSQL URL is malformed".to_owned()))?;
+        let options: PgConnectOptions =
+            url.parse().map_err(|_| DbError::Setup("the PostgreSQL URL is malformed".to_owned()))?;
         let options = options
             .application_name("hexiao")
-            .options([("lock_timeout", "3s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "60s")])
+            .options([
+                ("lock_timeout", "3s"),
+                ("statement_timeout", "30s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ])
             .statement_cache_capacity(500);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(4))
@@ -203,7 +218,11 @@ impl Db {
             DbBackend::Postgres => Some(IsolationLevel::RepeatableRead),
             _ => None,
         };
-        let tx = self.read.0.begin_with_options(TransactionOptions { isolation_level, ..TransactionOptions::default() }).await?;
+        let tx = self
+            .read
+            .0
+            .begin_with_options(TransactionOptions { isolation_level, ..TransactionOptions::default() })
+            .await?;
         Ok(Snapshot(tx))
     }
 
@@ -211,7 +230,10 @@ impl Db {
     #[doc(hidden)]
     pub async fn begin(&self) -> Result<Tx> {
         // SQLite's deferred transactions fail when they turn into writers; immediate ones wait their turn.
-        let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
         Ok(Tx(self.write.begin_with_options(options).await?))
     }
 }

@@ -162,7 +162,29 @@ stored_as! { i64;
 macro_rules! ids {
     ($($t:ident),*) => { stored_as! { Uuid; $(id::$t: |u| id::$t::from_uuid(u), |i| i.uuid();)* } };
 }
-ids!(MerchantId, StoreId, StaffId, CustomerId, SessionId, ProductId, SkuId, StockId, CheckoutId, OrderId, LineId, PaymentId, PayAccountId, RefundId, VoucherId, LockId, RedemptionId, UseId, MessageId, JobId, RecordId);
+ids!(
+    MerchantId,
+    StoreId,
+    StaffId,
+    CustomerId,
+    SessionId,
+    ProductId,
+    SkuId,
+    StockId,
+    CheckoutId,
+    OrderId,
+    LineId,
+    PaymentId,
+    PayAccountId,
+    RefundId,
+    VoucherId,
+    LockId,
+    RedemptionId,
+    UseId,
+    MessageId,
+    JobId,
+    RecordId
+);
 
 macro_rules! texts {
     ($($t:ty),*) => {$(
@@ -186,7 +208,24 @@ macro_rules! texts {
         }
     )*};
 }
-texts!(OrderState, CloseReason, Fulfilment, PaymentState, Method, RefundState, BlockedReason, RefundCause, VoucherState, LockState, UseState, ReservationState, ReviewState, ProductState, Role, StockMode);
+texts!(
+    OrderState,
+    CloseReason,
+    Fulfilment,
+    PaymentState,
+    Method,
+    RefundState,
+    BlockedReason,
+    RefundCause,
+    VoucherState,
+    LockState,
+    UseState,
+    ReservationState,
+    ReviewState,
+    ProductState,
+    Role,
+    StockMode
+);
 
 impl Param for BusinessDate {
     fn value(&self) -> Value {

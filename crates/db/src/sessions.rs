@@ -61,7 +61,14 @@ impl FromRow for Session {
 }
 
 /// Opens a session.
-pub async fn insert(tx: &Tx, id: SessionId, subject: Subject, refresh_hash: [u8; 32], now: Timestamp, expires_at: Timestamp) -> Result<()> {
+pub async fn insert(
+    tx: &Tx,
+    id: SessionId,
+    subject: Subject,
+    refresh_hash: [u8; 32],
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<()> {
     let (audience, merchant, staff, customer) = match subject {
         Subject::Customer(id) => ("customer", None, None, Some(id)),
         Subject::Staff(merchant, id) => ("staff", Some(merchant), Some(id), None),
@@ -80,12 +87,21 @@ pub async fn get(c: &impl Conn, id: SessionId) -> Result<Option<Session>> {
 
 /// The session whose current or previous refresh token has this hash, locked.
 pub async fn lock_by_refresh_hash(tx: &Tx, hash: [u8; 32]) -> Result<Option<Session>> {
-    let text = format!("SELECT * FROM sessions s WHERE refresh_hash = $1 OR previous_refresh_hash = $1{}", for_update(tx, "s"));
+    let text = format!(
+        "SELECT * FROM sessions s WHERE refresh_hash = $1 OR previous_refresh_hash = $1{}",
+        for_update(tx, "s")
+    );
     sql::find(tx, &text, params![hash]).await
 }
 
 /// Replaces the refresh token.
-pub async fn rotate(tx: &Tx, id: SessionId, old_hash: &[u8], new_hash: [u8; 32], now: Timestamp) -> Result<()> {
+pub async fn rotate(
+    tx: &Tx,
+    id: SessionId,
+    old_hash: &[u8],
+    new_hash: [u8; 32],
+    now: Timestamp,
+) -> Result<()> {
     let text = "UPDATE sessions SET previous_refresh_hash = refresh_hash, refresh_hash = $3, rotated_at = $4
                 WHERE id = $1 AND refresh_hash = $2 AND revoked_at IS NULL";
     sql::execute_exactly(tx, 1, "session rotation", text, params![id, old_hash, new_hash, now]).await
@@ -93,13 +109,19 @@ pub async fn rotate(tx: &Tx, id: SessionId, old_hash: &[u8], new_hash: [u8; 32],
 
 /// Ends a session; ending it again changes nothing.
 pub async fn revoke(tx: &Tx, id: SessionId, now: Timestamp) -> Result<()> {
-    sql::execute(tx, "UPDATE sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", params![id, now]).await?;
+    sql::execute(
+        tx,
+        "UPDATE sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+        params![id, now],
+    )
+    .await?;
     Ok(())
 }
 
 /// Ends all sessions of a member of staff: after a new password, another role or a leave.
 pub async fn revoke_of_staff(tx: &Tx, merchant: MerchantScope, staff: StaffId, now: Timestamp) -> Result<()> {
-    let text = "UPDATE sessions SET revoked_at = $3 WHERE merchant_id = $1 AND staff_id = $2 AND revoked_at IS NULL";
+    let text =
+        "UPDATE sessions SET revoked_at = $3 WHERE merchant_id = $1 AND staff_id = $2 AND revoked_at IS NULL";
     sql::execute(tx, text, params![merchant.merchant_id(), staff, now]).await?;
     Ok(())
 }

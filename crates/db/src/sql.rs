@@ -41,7 +41,13 @@ pub async fn execute(tx: &Tx, text: &str, values: Vec<Value>) -> Result<u64> {
 }
 
 /// Writes exactly `expected` rows or fails the transaction: the guard in the text no longer holds.
-pub async fn execute_exactly(tx: &Tx, expected: usize, what: &'static str, text: &str, values: Vec<Value>) -> Result<()> {
+pub async fn execute_exactly(
+    tx: &Tx,
+    expected: usize,
+    what: &'static str,
+    text: &str,
+    values: Vec<Value>,
+) -> Result<()> {
     let hit = execute(tx, text, values).await?;
     if usize::try_from(hit).ok() == Some(expected) { Ok(()) } else { Err(DbError::Stale(what)) }
 }

@@ -4,6 +4,7 @@ use hexiao_core::catalog::Role;
 use hexiao_core::id::{MerchantId, StaffId, StoreId};
 use hexiao_core::scope::{MerchantScope, StoreScope, Stores};
 use hexiao_core::time::Timestamp;
+use sea_orm::Value;
 
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
@@ -69,7 +70,11 @@ pub struct StaffStore {
 
 impl FromRow for StaffStore {
     fn from_row(row: &Row) -> Result<Self> {
-        Ok(Self { staff_id: row.get("staff_id")?, store_id: row.get("store_id")?, store_name: row.get("store_name")? })
+        Ok(Self {
+            staff_id: row.get("staff_id")?,
+            store_id: row.get("store_id")?,
+            store_name: row.get("store_name")?,
+        })
     }
 }
 
@@ -96,8 +101,16 @@ pub async fn insert(tx: &Tx, staff: &Staff, phone: &SealedPhone, stores: &[Store
     insert_stores(tx, staff.merchant_id, staff.id, stores).await
 }
 
-async fn insert_stores(tx: &Tx, merchant_id: MerchantId, staff_id: StaffId, stores: &[StoreId]) -> Result<()> {
-    let rows = stores.iter().map(|store| new_row! { merchant_id: merchant_id, staff_id: staff_id, store_id: *store }).collect();
+async fn insert_stores(
+    tx: &Tx,
+    merchant_id: MerchantId,
+    staff_id: StaffId,
+    stores: &[StoreId],
+) -> Result<()> {
+    let rows = stores
+        .iter()
+        .map(|store| new_row! { merchant_id: merchant_id, staff_id: staff_id, store_id: *store })
+        .collect();
     sql::insert(tx, "staff_stores", rows).await
 }
 
@@ -105,9 +118,23 @@ async fn insert_stores(tx: &Tx, merchant_id: MerchantId, staff_id: StaffId, stor
 pub async fn update(tx: &Tx, staff: &Staff, stores: &[StoreId], now: Timestamp) -> Result<()> {
     let text = "UPDATE staff SET name = $4, role = $5, active = $6, password_hash = $7, failed_attempts = 0, locked_until = NULL,
                 version = version + 1, updated_at = $8 WHERE merchant_id = $1 AND id = $2 AND version = $3";
-    let values = params![staff.merchant_id, staff.id, staff.version, &staff.name, staff.role, staff.active, &staff.password_hash, now];
+    let values = params![
+        staff.merchant_id,
+        staff.id,
+        staff.version,
+        &staff.name,
+        staff.role,
+        staff.active,
+        &staff.password_hash,
+        now
+    ];
     sql::execute_exactly(tx, 1, "staff version", text, values).await?;
-    sql::execute(tx, "DELETE FROM staff_stores WHERE merchant_id = $1 AND staff_id = $2", params![staff.merchant_id, staff.id]).await?;
+    sql::execute(
+        tx,
+        "DELETE FROM staff_stores WHERE merchant_id = $1 AND staff_id = $2",
+        params![staff.merchant_id, staff.id],
+    )
+    .await?;
     insert_stores(tx, staff.merchant_id, staff.id, stores).await
 }
 
@@ -115,13 +142,26 @@ pub async fn update(tx: &Tx, staff: &Staff, stores: &[StoreId], now: Timestamp) 
 pub async fn by_phone_for_sign_in(c: &impl Conn, hashes: &[[u8; 32]]) -> Result<Vec<Staff>> {
     let mut found = Vec::new();
     for hash in hashes {
-        found.extend(sql::list::<Staff>(c, "SELECT * FROM staff WHERE phone_hash = $1 ORDER BY merchant_id LIMIT 20", params![*hash]).await?);
+        found.extend(
+            sql::list::<Staff>(
+                c,
+                "SELECT * FROM staff WHERE phone_hash = $1 ORDER BY merchant_id LIMIT 20",
+                params![*hash],
+            )
+            .await?,
+        );
     }
     Ok(found)
 }
 
 /// Counts a wrong password; locks the account from the fifth on.
-pub async fn count_failure(tx: &Tx, merchant: MerchantScope, id: StaffId, lock_from: i64, locked_until: Timestamp) -> Result<()> {
+pub async fn count_failure(
+    tx: &Tx,
+    merchant: MerchantScope,
+    id: StaffId,
+    lock_from: i64,
+    locked_until: Timestamp,
+) -> Result<()> {
     let text = "UPDATE staff SET failed_attempts = failed_attempts + 1,
                 locked_until = CASE WHEN failed_attempts + 1 >= $3 THEN $4 ELSE locked_until END WHERE merchant_id = $1 AND id = $2";
     sql::execute(tx, text, params![merchant.merchant_id(), id, lock_from, locked_until]).await?;
@@ -137,7 +177,12 @@ pub async fn clear_failures(tx: &Tx, merchant: MerchantScope, id: StaffId) -> Re
 
 /// A member of staff of the merchant.
 pub async fn get(c: &impl Conn, merchant: MerchantScope, id: StaffId) -> Result<Option<Staff>> {
-    sql::find(c, "SELECT * FROM staff WHERE merchant_id = $1 AND id = $2", params![merchant.merchant_id(), id]).await
+    sql::find(
+        c,
+        "SELECT * FROM staff WHERE merchant_id = $1 AND id = $2",
+        params![merchant.merchant_id(), id],
+    )
+    .await
 }
 
 /// The same, locked.
@@ -157,20 +202,52 @@ pub async fn stores_of(c: &impl Conn, merchant: MerchantScope, staff: &[StaffId]
     sql::list(c, &text, vec![crate::row::Param::value(&merchant.merchant_id()), id_set(staff)]).await
 }
 
-/// Staff of the stores in scope, newest first; with all stores in scope also those who work for none.
-pub async fn list(c: &impl Conn, scope: &StoreScope, page: &PageRequest) -> Result<Page<Staff>> {
-    let (at, id) = page.bounds();
-    let mut values = params![scope.merchant_id(), at, id, page.fetch()];
-    let within = match scope.stores() {
+/// A member of staff who works in the scope.
+pub async fn get_in(c: &impl Conn, scope: &StoreScope, id: StaffId) -> Result<Option<Staff>> {
+    find_in(c, scope, id, "").await
+}
+
+/// The same, locked.
+pub async fn lock_in(tx: &Tx, scope: &StoreScope, id: StaffId) -> Result<Option<Staff>> {
+    find_in(tx, scope, id, &for_update(tx, "s")).await
+}
+
+async fn find_in(c: &impl Conn, scope: &StoreScope, id: StaffId, suffix: &str) -> Result<Option<Staff>> {
+    let mut values = params![scope.merchant_id(), id];
+    let within = works_within(c, scope, &mut values);
+    let text = format!("SELECT s.* FROM staff s WHERE s.merchant_id = $1 AND s.id = $2 {within}{suffix}");
+    sql::find(c, &text, values).await
+}
+
+/// Those who work for one of the scope's stores; with all stores in scope also those who work for none.
+fn works_within(c: &impl Conn, scope: &StoreScope, values: &mut Vec<Value>) -> String {
+    match scope.stores() {
         Stores::All => String::new(),
         Stores::Only(ids) => {
             values.push(id_set(ids));
             format!(
                 "AND EXISTS (SELECT 1 FROM staff_stores ss WHERE ss.merchant_id = s.merchant_id AND ss.staff_id = s.id AND ss.store_id IN {})",
-                in_ids(c, 5)
+                in_ids(c, values.len())
             )
         }
-    };
+    }
+}
+
+/// The owners who can sign in, locked in the order of their ids: an edit that might take the last one away holds them all.
+pub async fn lock_active_owners(tx: &Tx, merchant: MerchantScope) -> Result<Vec<StaffId>> {
+    let text = format!(
+        "SELECT s.id FROM staff s WHERE s.merchant_id = $1 AND s.role = $2 AND s.active ORDER BY s.id{}",
+        for_update(tx, "s")
+    );
+    let rows = sql::rows(tx, &text, params![merchant.merchant_id(), Role::Owner]).await?;
+    rows.iter().map(|r| r.get("id")).collect()
+}
+
+/// Staff of the stores in scope, newest first; with all stores in scope also those who work for none.
+pub async fn list(c: &impl Conn, scope: &StoreScope, page: &PageRequest) -> Result<Page<Staff>> {
+    let (at, id) = page.bounds();
+    let mut values = params![scope.merchant_id(), at, id, page.fetch()];
+    let within = works_within(c, scope, &mut values);
     let text = format!(
         "SELECT s.* FROM staff s WHERE s.merchant_id = $1 AND (s.created_at < $2 OR (s.created_at = $2 AND s.id < $3)) {within}
          ORDER BY s.created_at DESC, s.id DESC LIMIT $4"

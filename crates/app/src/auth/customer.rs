@@ -29,7 +29,13 @@ impl App {
     }
 }
 
-async fn sign_in(app: &App, tx: &Tx, new: &Customer, unionid: Option<&str>, now: Timestamp) -> Result<(Customer, Tokens)> {
+async fn sign_in(
+    app: &App,
+    tx: &Tx,
+    new: &Customer,
+    unionid: Option<&str>,
+    now: Timestamp,
+) -> Result<(Customer, Tokens)> {
     let customer = customers::find_or_insert(tx, new, unionid, now).await?;
     if !customer.active {
         return Err(Reason::AccountDisabled.into());

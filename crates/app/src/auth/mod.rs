@@ -63,7 +63,11 @@ impl StaffPrincipal {
 
     /// Refuses, as if it did not exist, a store outside the scope.
     pub fn require_store(&self, store_id: StoreId) -> Result<(), Refusal> {
-        if self.scope.contains(store_id) { Ok(()) } else { Err(Refusal::with_message(Reason::NotFound, "没有找到这个门店")) }
+        if self.scope.contains(store_id) {
+            Ok(())
+        } else {
+            Err(Refusal::with_message(Reason::NotFound, "没有找到这个门店"))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Passwords: argon2id, hashed off the async threads and never more than two at once.
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 
 use crate::context::App;
 use crate::error::{AppError, Result};
@@ -24,17 +24,21 @@ pub fn hash_password(password: &str) -> Result<String> {
 }
 
 fn matches(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 /// The hash of no password: signing in with an unknown phone number must take as long as with a known one.
-const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$M7eKPsuIcLN6NWS5OYmlNs+bnMZBLHxjVoMZ0Hm8bb8";
+const DUMMY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$M7eKPsuIcLN6NWS5OYmlNs+bnMZBLHxjVoMZ0Hm8bb8";
 
 impl App {
     /// Hashes a password beside the async threads.
     pub async fn hash_password(&self, password: String) -> Result<String> {
         let _permit = self.hashing.acquire().await.map_err(|e| AppError::Internal(e.to_string()))?;
-        tokio::task::spawn_blocking(move || hash_password(&password)).await.map_err(|e| AppError::Internal(e.to_string()))?
+        tokio::task::spawn_blocking(move || hash_password(&password))
+            .await
+            .map_err(|e| AppError::Internal(e.to_string()))?
     }
 
     /// Which of the hashes a password fits; spends the same time when there is none.

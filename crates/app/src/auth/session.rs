@@ -63,7 +63,11 @@ pub(super) async fn open(app: &App, tx: &Tx, subject: Subject, now: Timestamp) -
 }
 
 fn tokens(app: &App, id: SessionId, refresh_token: String, now: Timestamp) -> Result<Tokens> {
-    Ok(Tokens { access_token: token::sign(&app.keys, id, now)?, refresh_token, expires_in: token::ACCESS_TOKEN_S })
+    Ok(Tokens {
+        access_token: token::sign(&app.keys, id, now)?,
+        refresh_token,
+        expires_in: token::ACCESS_TOKEN_S,
+    })
 }
 
 fn new_refresh_token() -> String {
@@ -96,7 +100,10 @@ impl App {
 
     async fn load_principal(&self, session_id: SessionId) -> Result<Principal> {
         let reader = self.db.reader();
-        let session = sessions::get(reader, session_id).await?.filter(|s| s.alive(self.now())).ok_or(Reason::SessionExpired)?;
+        let session = sessions::get(reader, session_id)
+            .await?
+            .filter(|s| s.alive(self.now()))
+            .ok_or(Reason::SessionExpired)?;
         principal_of(reader, &session).await
     }
 
@@ -111,7 +118,9 @@ impl App {
     /// Signs out.
     pub async fn sign_out(&self, session_id: SessionId) -> Result<()> {
         let now = self.now();
-        let done: Result<()> = transact!(self.db, |tx| async { Ok::<(), AppError>(sessions::revoke(&tx, session_id, now).await?) });
+        let done: Result<()> = transact!(self.db, |tx| async {
+            Ok::<(), AppError>(sessions::revoke(&tx, session_id, now).await?)
+        });
         self.sessions.principals.invalidate(&session_id);
         done
     }
@@ -141,11 +150,20 @@ async fn principal_of(c: &impl Conn, session: &Session) -> Result<Principal> {
         }
         Subject::Staff(merchant_id, staff_id) => {
             let merchant = MerchantScope::of_session(merchant_id);
-            let member = staff::get(c, merchant, staff_id).await?.filter(|s| s.active).ok_or(Reason::AccountDisabled)?;
+            let member = staff::get(c, merchant, staff_id)
+                .await?
+                .filter(|s| s.active)
+                .ok_or(Reason::AccountDisabled)?;
             let stores = if member.role.all_stores() {
                 Stores::All
             } else {
-                Stores::Only(staff::stores_of(c, merchant, &[staff_id]).await?.into_iter().map(|s| s.store_id).collect())
+                Stores::Only(
+                    staff::stores_of(c, merchant, &[staff_id])
+                        .await?
+                        .into_iter()
+                        .map(|s| s.store_id)
+                        .collect(),
+                )
             };
             Ok(Principal::Staff(StaffPrincipal {
                 session_id: session.id,

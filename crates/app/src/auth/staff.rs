@@ -36,8 +36,12 @@ pub struct ChooseMerchant {
 
 impl App {
     /// Signs a member of staff in, or lists the merchants to choose from.
-    pub async fn sign_in_staff(&self, request: StaffSignIn) -> Result<Result<(Staff, Tokens), ChooseMerchant>> {
-        let hashes: Vec<[u8; 32]> = self.keys.peppers.phone_hashes(&request.phone).into_iter().map(|(_, h)| h.0).collect();
+    pub async fn sign_in_staff(
+        &self,
+        request: StaffSignIn,
+    ) -> Result<Result<(Staff, Tokens), ChooseMerchant>> {
+        let hashes: Vec<[u8; 32]> =
+            self.keys.peppers.phone_hashes(&request.phone).into_iter().map(|(_, h)| h.0).collect();
         let mut accounts = staff::by_phone_for_sign_in(self.db.reader(), &hashes).await?;
         accounts.retain(|s| request.merchant_id.is_none_or(|m| s.merchant_id == m));
         let now = self.now();
@@ -45,7 +49,9 @@ impl App {
             return Err(Reason::AccountLocked.into());
         }
         accounts.retain(|s| !locked(s, now));
-        let fits = self.check_password(request.password, accounts.iter().map(|s| s.password_hash.clone()).collect()).await?;
+        let fits = self
+            .check_password(request.password, accounts.iter().map(|s| s.password_hash.clone()).collect())
+            .await?;
         let (right, wrong): (Vec<_>, Vec<_>) = accounts.into_iter().zip(fits).partition(|(_, fits)| *fits);
         let mut right: Vec<Staff> = right.into_iter().map(|(s, _)| s).filter(|s| s.active).collect();
         if right.is_empty() {

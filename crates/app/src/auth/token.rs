@@ -23,7 +23,12 @@ const ISSUER: &str = "hexiao";
 
 /// Signs a token for a session.
 pub(super) fn sign(keys: &Keys, session: SessionId, now: Timestamp) -> Result<String> {
-    let claims = Claims { iss: ISSUER.to_owned(), sid: session.to_string(), iat: now.seconds(), exp: now.seconds() + ACCESS_TOKEN_S };
+    let claims = Claims {
+        iss: ISSUER.to_owned(),
+        sid: session.to_string(),
+        iat: now.seconds(),
+        exp: now.seconds() + ACCESS_TOKEN_S,
+    };
     jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &keys.access_token_key.private)
         .map_err(|e| AppError::Internal(format!("cannot sign a token: {e}")))
 }

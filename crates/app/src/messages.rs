@@ -1,0 +1,193 @@
+//! What happened, as the outbox carries it, and what the customer's inbox says of it.
+
+use hexiao_core::id::{CustomerId, MerchantId, OrderId};
+use hexiao_core::money::Money;
+use hexiao_core::time::Timestamp;
+use hexiao_db::messages::{self, Message};
+use hexiao_db::orders::Order;
+use hexiao_db::outbox::{self, Event, NewEvent};
+use hexiao_db::row::json_text;
+use hexiao_db::{Tx, transact};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::context::App;
+use crate::error::Result;
+use crate::keys::new_id;
+
+/// Something that happened. One outbox row each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Happened {
+    /// An order was paid and its vouchers are issued.
+    OrderPaid {
+        /// The order's number.
+        number: String,
+        /// How much.
+        amount_fen: i64,
+    },
+    /// An order was closed unpaid.
+    OrderClosed {
+        /// The order's number.
+        number: String,
+        /// By its deadline rather than by its customer.
+        timeout: bool,
+    },
+    /// Money came for a closed order and goes back.
+    LatePayment {
+        /// The order's number.
+        number: String,
+        /// How much.
+        amount_fen: i64,
+    },
+    /// Uses were redeemed.
+    Redeemed {
+        /// Which products, and how many uses.
+        items: Vec<(String, i64)>,
+        /// Where.
+        store_name: String,
+    },
+    /// A redemption was undone.
+    Reversed {
+        /// How many uses are free again.
+        quantity: i64,
+        /// Where.
+        store_name: String,
+    },
+    /// A refund was asked for.
+    RefundCreated {
+        /// How much.
+        amount_fen: i64,
+    },
+    /// The money is back.
+    RefundSucceeded {
+        /// How much.
+        amount_fen: i64,
+    },
+    /// A refund does not go on by itself.
+    RefundStuck {
+        /// How much.
+        amount_fen: i64,
+    },
+}
+
+impl Happened {
+    /// The outbox topic.
+    pub const fn topic(&self) -> &'static str {
+        match self {
+            Self::OrderPaid { .. } => "voucher.issued",
+            Self::OrderClosed { .. } => "order.closed",
+            Self::LatePayment { .. } => "payment.late",
+            Self::Redeemed { .. } => "redemption.created",
+            Self::Reversed { .. } => "redemption.reversed",
+            Self::RefundCreated { .. } => "refund.created",
+            Self::RefundSucceeded { .. } => "refund.succeeded",
+            Self::RefundStuck { .. } => "refund.stuck",
+        }
+    }
+
+    /// Title and body for the customer.
+    fn words(&self) -> (&'static str, String) {
+        let yuan = |fen: &i64| Money::fen(*fen).yuan_text();
+        match self {
+            Self::OrderPaid { number, amount_fen } => (
+                "支付成功",
+                format!("订单 {number} 已支付 {}，券码已发放，到店出示即可使用。", yuan(amount_fen)),
+            ),
+            Self::OrderClosed { number, timeout: true } => {
+                ("订单已关闭", format!("订单 {number} 超时未支付，已自动关闭。"))
+            }
+            Self::OrderClosed { number, timeout: false } => ("订单已关闭", format!("订单 {number} 已取消。")),
+            Self::LatePayment { number, amount_fen } => (
+                "支付超时，正在退款",
+                format!("订单 {number} 关闭后收到您的付款 {}，将原路退回。", yuan(amount_fen)),
+            ),
+            Self::Redeemed { items, store_name } => {
+                let what: Vec<String> = items.iter().map(|(name, n)| format!("「{name}」{n} 次")).collect();
+                ("核销成功", format!("您在「{store_name}」使用了{}。", what.join("、")))
+            }
+            Self::Reversed { quantity, store_name } => {
+                ("核销已撤销", format!("「{store_name}」撤销了 {quantity} 次核销，次数已恢复。"))
+            }
+            Self::RefundCreated { amount_fen } => {
+                ("退款已申请", format!("退款 {} 已申请，将原路退回。", yuan(amount_fen)))
+            }
+            Self::RefundSucceeded { amount_fen } => {
+                ("退款成功", format!("退款 {} 已原路退回，请留意微信支付通知。", yuan(amount_fen)))
+            }
+            Self::RefundStuck { amount_fen } => {
+                ("退款需要商家处理", format!("退款 {} 未能自动完成，商家会尽快处理。", yuan(amount_fen)))
+            }
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    customer_id: CustomerId,
+    order_id: OrderId,
+    #[serde(flatten)]
+    what: Happened,
+}
+
+/// An outbox row about an order. `subject` is the row that happened: the order, a redemption, a refund.
+pub(crate) fn event(order: &Order, subject: Uuid, what: &Happened, at: Timestamp) -> NewEvent {
+    event_for(order.merchant_id, order.customer_id, order.id, subject, what, at)
+}
+
+/// The same, where the order's row is not at hand.
+pub(crate) fn event_for(
+    merchant_id: MerchantId,
+    customer_id: CustomerId,
+    order_id: OrderId,
+    subject_id: Uuid,
+    what: &Happened,
+    at: Timestamp,
+) -> NewEvent {
+    let payload = json_text(&Payload { customer_id, order_id, what: what.clone() });
+    NewEvent { merchant_id, topic: what.topic(), subject_id, payload, at }
+}
+
+const CONSUMER: &str = "inbox";
+const BATCH: u32 = 200;
+
+impl App {
+    /// Turns new outbox rows into messages; how many rows were read. Called by the worker until it answers 0.
+    pub async fn deliver_messages(&self) -> Result<usize> {
+        if !outbox::any_new(self.db.reader(), CONSUMER).await? {
+            return Ok(0);
+        }
+        transact!(self.db, |tx| deliver(&tx))
+    }
+}
+
+async fn deliver(tx: &Tx) -> Result<usize> {
+    let events = outbox::take(tx, CONSUMER, BATCH).await?;
+    let inbox: Vec<Message> = events.iter().filter_map(message).collect();
+    messages::insert(tx, &inbox).await?;
+    Ok(events.len())
+}
+
+fn message(event: &Event) -> Option<Message> {
+    let payload: Payload = match serde_json::from_str(&event.payload) {
+        Ok(payload) => payload,
+        Err(error) => {
+            // A row of a newer version on a shared database; its own consumer will have read it.
+            tracing::warn!(topic = %event.topic, seq = event.seq, %error, "outbox row not understood");
+            return None;
+        }
+    };
+    let (title, body) = payload.what.words();
+    Some(Message {
+        merchant_id: event.merchant_id,
+        id: new_id(),
+        customer_id: payload.customer_id,
+        topic: event.topic.clone(),
+        title: title.to_owned(),
+        body,
+        order_id: Some(payload.order_id),
+        source_seq: event.seq,
+        read_at: None,
+        at: event.at,
+    })
+}

@@ -1,0 +1,232 @@
+//! Prepare: changes no voucher. Finds what was scanned or typed and explains what may be redeemed.
+
+use chrono::Duration;
+use hexiao_core::code::{CodeError, VoucherCode};
+use hexiao_core::id::{Id as _, OrderId, StoreId, VoucherId};
+use hexiao_core::reason::{Reason, Refusal};
+use hexiao_core::redeem::{Attention, PREPARE_TOKEN_S, StoreFacts, decide, redeemable};
+use hexiao_core::scope::CustomerScope;
+use hexiao_core::ticket::{Ticket, TicketError, TicketKind};
+use hexiao_core::time::Timestamp;
+use hexiao_db::customers::{self, Customer};
+use hexiao_db::redemptions::{self, Attempt, Method};
+use hexiao_db::vouchers::{self, Loaded};
+use hexiao_db::{merchants, store_facts, transact};
+
+use super::token::{PrepareToken, seal};
+use crate::auth::StaffPrincipal;
+use crate::context::App;
+use crate::error::{AppError, Result};
+use crate::keys::{entropy, new_id};
+
+/// Wrong codes within the window that stop a member of staff from typing more: a search of the code space must fail.
+const MAX_WRONG_CODES: i64 = 10;
+const WRONG_CODE_WINDOW_MINUTES: i64 = 10;
+
+/// What the verifier scanned or typed.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A signed ticket.
+    Qr(String),
+    /// Twelve digits.
+    Code(String),
+}
+
+/// A request to prepare.
+#[derive(Debug, Clone)]
+pub struct Prepare {
+    /// By whom.
+    pub staff: StaffPrincipal,
+    /// Where.
+    pub store_id: StoreId,
+    /// With which device, as it claims.
+    pub device: Option<String>,
+    /// What was scanned or typed.
+    pub input: Input,
+}
+
+/// A voucher as the verifier sees it.
+#[derive(Debug, Clone)]
+pub struct PreparedVoucher {
+    /// The voucher.
+    pub loaded: Loaded,
+    /// How many uses can be redeemed now; 0 when refused.
+    pub redeemable: u32,
+    /// What to look at before confirming.
+    pub attention: Vec<Attention>,
+    /// Why nothing can be redeemed.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What the verifier sees.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// For the confirm.
+    pub prepare_token: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whose vouchers.
+    pub customer: Customer,
+    /// The vouchers.
+    pub vouchers: Vec<PreparedVoucher>,
+}
+
+struct Found {
+    method: Method,
+    vouchers: Vec<VoucherId>,
+}
+
+impl App {
+    /// Finds what was scanned or typed and explains it. Refusals are logged.
+    pub async fn prepare_redemption(&self, request: &Prepare) -> Result<Prepared> {
+        match self.prepare(request).await {
+            Err(AppError::Refused(refusal)) => {
+                self.log_refused_prepare(request, &refusal).await?;
+                Err(AppError::Refused(refusal))
+            }
+            other => other,
+        }
+    }
+
+    async fn prepare(&self, request: &Prepare) -> Result<Prepared> {
+        let merchant = request.staff.merchant();
+        let reader = self.db.reader();
+        let now = self.now();
+        let store = store_facts::get(reader, merchant, request.store_id).await?.ok_or(Reason::NotFound)?;
+        let found = self.find(request, now).await?;
+        let loaded = vouchers::load(reader, merchant, &found.vouchers, false).await?;
+        let holder = loaded.values().next().map(|l| l.voucher.customer_id).ok_or(Reason::NotFound)?;
+        let customer =
+            customers::get(reader, CustomerScope::of_session(holder)).await?.ok_or(Reason::NotFound)?;
+        let place = StoreFacts { store_id: store.id, in_use: store.in_use && !store.resting };
+        let mut vouchers: Vec<PreparedVoucher> =
+            loaded.into_values().map(|l| explain(l, place, now)).collect();
+        vouchers.sort_by_key(|v| (v.loaded.voucher.line_id, v.loaded.voucher.unit_no));
+        let expires_at = now.plus(Duration::seconds(PREPARE_TOKEN_S));
+        let token = PrepareToken {
+            merchant_id: merchant.merchant_id(),
+            staff_id: request.staff.staff_id,
+            store_id: request.store_id,
+            device: request.device.clone(),
+            vouchers: vouchers.iter().map(|v| v.loaded.voucher.id).collect(),
+            method: found.method,
+            expires_s: expires_at.seconds(),
+            nonce: entropy(),
+        };
+        Ok(Prepared { prepare_token: seal(&self.keys.seal, &token), expires_at, customer, vouchers })
+    }
+
+    async fn find(&self, request: &Prepare, now: Timestamp) -> Result<Found> {
+        let merchant = request.staff.merchant();
+        match &request.input {
+            Input::Code(text) => {
+                let since = now.minus(Duration::minutes(WRONG_CODE_WINDOW_MINUTES));
+                let wrong =
+                    redemptions::wrong_codes_since(self.db.reader(), merchant, request.staff.staff_id, since)
+                        .await?;
+                if wrong >= MAX_WRONG_CODES {
+                    return Err(Refusal::with_message(
+                        Reason::RateLimited,
+                        "输错券码次数过多，请 10 分钟后再试，或改用扫码",
+                    )
+                    .into());
+                }
+                let code = VoucherCode::parse(text).map_err(|e| match e {
+                    CodeError::CheckDigit => Refusal::new(Reason::BadCheckDigit),
+                    CodeError::Malformed => Refusal::field("input.code", "券码是 12 位数字"),
+                })?;
+                let hashes: Vec<[u8; 32]> =
+                    self.keys.peppers.hashes(&code).into_iter().map(|(_, h)| h.0).collect();
+                let id = vouchers::by_code(self.db.reader(), merchant, &hashes).await?;
+                let id =
+                    id.ok_or_else(|| Refusal::with_message(Reason::NotFound, "没有这张券，请核对券码"))?;
+                Ok(Found { method: Method::Code, vouchers: vec![id] })
+            }
+            Input::Qr(text) => self.find_by_ticket(request, text).await,
+        }
+    }
+
+    async fn find_by_ticket(&self, request: &Prepare, text: &str) -> Result<Found> {
+        let merchant = request.staff.merchant();
+        let reader = self.db.reader();
+        let ticket = Ticket::parse_and_verify(text, &self.keys.ticket_verifiers).map_err(|e| match e {
+            TicketError::Malformed => Refusal::with_message(Reason::InvalidSignature, "这不是券码的二维码"),
+            TicketError::UnknownKey(_) | TicketError::BadSignature => Refusal::new(Reason::InvalidSignature),
+        })?;
+        let owner = merchants::get(reader, merchant).await?.ok_or(Reason::NotFound)?;
+        if ticket.merchant_tag != owner.tag {
+            return Err(Reason::InvalidSignature.into());
+        }
+        match ticket.kind {
+            TicketKind::Voucher => {
+                let id = VoucherId::from_uuid(ticket.subject_id);
+                let loaded = vouchers::load(reader, merchant, &[id], false).await?;
+                let voucher = &loaded.get(&id).ok_or(Reason::NotFound)?.voucher;
+                if voucher.version != i64::from(ticket.version) {
+                    return Err(Reason::QrStale.into());
+                }
+                Ok(Found { method: Method::Qr, vouchers: vec![id] })
+            }
+            TicketKind::Order => {
+                let ids =
+                    vouchers::ids_of_order(reader, merchant, OrderId::from_uuid(ticket.subject_id)).await?;
+                if ids.is_empty() {
+                    return Err(Refusal::with_message(Reason::Unpaid, "该订单还没有可用的券").into());
+                }
+                Ok(Found { method: Method::Order, vouchers: ids })
+            }
+        }
+    }
+
+    async fn log_refused_prepare(&self, request: &Prepare, refusal: &Refusal) -> Result<()> {
+        let (method, last4) = match &request.input {
+            Input::Code(text) => (Method::Code, last_digits(text)),
+            Input::Qr(_) => (Method::Qr, None),
+        };
+        let attempt = Attempt {
+            merchant_id: request.staff.merchant_id,
+            id: new_id(),
+            store_id: request.store_id,
+            staff_id: request.staff.staff_id,
+            device: request.device.clone(),
+            step: "prepare",
+            method,
+            voucher_id: None,
+            code_last4: last4,
+            refusal: refusal.clone(),
+            at: self.now(),
+        };
+        count_refusal(refusal.reason);
+        transact!(self.db, |tx| async {
+            Ok::<_, AppError>(redemptions::insert_attempts(&tx, std::slice::from_ref(&attempt)).await?)
+        })
+    }
+}
+
+pub(super) fn count_refusal(reason: Reason) {
+    let fault = match reason.fault() {
+        hexiao_core::reason::Fault::Customer => "customer",
+        hexiao_core::reason::Fault::Staff => "staff",
+        hexiao_core::reason::Fault::System => "system",
+    };
+    metrics::counter!("redemptions_total", "result" => reason.code(), "fault" => fault).increment(1);
+}
+
+fn last_digits(text: &str) -> Option<String> {
+    let digits: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
+    (digits.len() >= 4).then(|| digits[digits.len() - 4..].iter().collect())
+}
+
+/// What the least redemption would be told.
+fn explain(loaded: Loaded, store: StoreFacts, now: Timestamp) -> PreparedVoucher {
+    let least = loaded.facts.rule.min_quantity;
+    match decide(&loaded.facts, store, now, least) {
+        Ok(allowed) => {
+            let redeemable = redeemable(&loaded.facts, now);
+            PreparedVoucher { loaded, redeemable, attention: allowed.attention, refusals: Vec::new() }
+        }
+        Err(refusal) => {
+            PreparedVoucher { loaded, redeemable: 0, attention: Vec::new(), refusals: vec![refusal] }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Settling payments: the one function behind callbacks, polling and reconciliation.
+//!
+//! Verified facts that match turn unpaid orders into paid ones with vouchers; money for an order that was closed
+//! meanwhile goes back by itself; what does not match is an anomaly and an alarm, never "paid".
+
+use std::collections::BTreeMap;
+
+use hexiao_core::id::{OrderId, PayAccountId, PaymentId};
+use hexiao_core::ledger::LedgerEvent;
+use hexiao_core::money::Money;
+use hexiao_core::order::{OrderEvent, OrderState};
+use hexiao_core::payment::{AnomalyKind, PaidFacts, PaymentFacts, SettleVerdict, judge_settlement};
+use hexiao_core::refund::{RefundCause, RefundState};
+use hexiao_core::scope::MerchantScope;
+use hexiao_core::time::Timestamp;
+use hexiao_db::orders::{self, Actor, Order};
+use hexiao_db::payments::{self, Anomaly, Payment};
+use hexiao_db::refunds::{self, Refund};
+use hexiao_db::{Tx, ledger, outbox, stock, store_facts};
+
+use crate::context::App;
+use crate::error::{AppError, Result};
+use crate::jobs::{self, JobKind};
+use crate::keys::new_id;
+use crate::ledger::{Place, posting};
+use crate::messages::{self, Happened};
+use crate::voucher::issue_vouchers;
+
+/// A verified message that says that a payment succeeded.
+#[derive(Debug, Clone)]
+pub struct Paid {
+    /// Which payment it names.
+    pub payment_id: PaymentId,
+    /// What it says.
+    pub facts: PaidFacts,
+    /// What the payer really paid, after WeChat's own coupons.
+    pub payer_total: Money,
+    /// When, by WeChat's clock.
+    pub paid_at: Timestamp,
+    /// What to keep of it if it does not match: JSON without openids.
+    pub evidence: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The orders are paid now.
+    Paid,
+    /// The order was closed: the money goes back.
+    Late,
+    /// It was settled before.
+    Already,
+    /// It does not match.
+    Anomaly(AnomalyKind),
+}
+
+/// Settles payments of one merchant; each has its own verdict. Order of locks: payments, orders, stocks.
+pub(crate) async fn settle_payments(
+    app: &App,
+    tx: &Tx,
+    merchant: MerchantScope,
+    paid: &[Paid],
+) -> Result<Vec<Settled>> {
+    let now = app.now();
+    let ids: Vec<PaymentId> = paid.iter().map(|p| p.payment_id).collect();
+    let mut locked: BTreeMap<PaymentId, Payment> =
+        payments::lock(tx, merchant, &ids).await?.into_iter().map(|p| (p.id, p)).collect();
+    let mut verdicts = Vec::with_capacity(paid.len());
+    for message in paid {
+        let payment = locked
+            .get_mut(&message.payment_id)
+            .ok_or_else(|| AppError::Internal("payment vanished".to_owned()))?;
+        let ours = PaymentFacts {
+            state: payment.state,
+            amount: payment.amount,
+            transaction_id: payment.transaction_id.clone(),
+        };
+        verdicts.push(match judge_settlement(&ours, &message.facts) {
+            SettleVerdict::AlreadySettled => Settled::Already,
+            SettleVerdict::Anomaly(kind) => {
+                let account = payment
+                    .pay_account_id
+                    .ok_or_else(|| AppError::Internal("payment without account".to_owned()))?;
+                record_anomaly(tx, merchant, account, kind, message, now).await?;
+                Settled::Anomaly(kind)
+            }
+            SettleVerdict::Settle => settle_one(app, tx, merchant, payment, message, now).await?,
+        });
+    }
+    Ok(verdicts)
+}
+
+async fn record_anomaly(
+    tx: &Tx,
+    merchant: MerchantScope,
+    account: PayAccountId,
+    kind: AnomalyKind,
+    message: &Paid,
+    now: Timestamp,
+) -> Result<()> {
+    let anomaly = Anomaly {
+        merchant_id: merchant.merchant_id(),
+        id: new_id(),
+        pay_account_id: account,
+        kind,
+        number: message.payment_id.to_string(),
+        transaction_id: message.facts.transaction_id.clone(),
+        payment_id: Some(message.payment_id),
+        got: message.evidence.clone(),
+    };
+    payments::record_anomaly(tx, &anomaly, now).await?;
+    raise_alarm(kind, &anomaly.number);
+    Ok(())
+}
+
+/// Anomalies are rare and somebody must look: an error line and a metric that alerts.
+pub(crate) fn raise_alarm(kind: AnomalyKind, number: &str) {
+    metrics::counter!("payment_anomalies_total", "kind" => kind.as_str()).increment(1);
+    tracing::error!(alarm = "payment_anomaly", kind = %kind, number, "a verified message from WeChat does not match our books");
+}
+
+async fn settle_one(
+    app: &App,
+    tx: &Tx,
+    merchant: MerchantScope,
+    payment: &mut Payment,
+    message: &Paid,
+    now: Timestamp,
+) -> Result<Settled> {
+    let shares: BTreeMap<OrderId, Money> = payments::orders_of(tx, merchant, &[payment.id])
+        .await?
+        .into_iter()
+        .map(|(_, order, amount)| (order, amount))
+        .collect();
+    let orders = orders::lock(tx, merchant, &shares.keys().copied().collect::<Vec<_>>()).await?;
+    let (open, over): (Vec<Order>, Vec<Order>) =
+        orders.into_iter().partition(|o| o.state == OrderState::PendingPayment);
+    payments::set_succeeded(
+        tx,
+        payment,
+        &message.facts.transaction_id,
+        message.payer_total,
+        message.paid_at,
+        open.is_empty(),
+    )
+    .await?;
+    payment.state = hexiao_core::payment::PaymentState::Succeeded;
+    payment.transaction_id = Some(message.facts.transaction_id.clone());
+    metrics::counter!("payments_settled_total", "late" => if open.is_empty() { "yes" } else { "no" })
+        .increment(1);
+    for order in &over {
+        return_late_money(tx, merchant, payment, order, share(&shares, order), now).await?;
+    }
+    pay_orders(app, tx, merchant, payment.id, &open, &shares, Actor::Wechat, now).await?;
+    Ok(if open.is_empty() { Settled::Late } else { Settled::Paid })
+}
+
+fn share(shares: &BTreeMap<OrderId, Money>, order: &Order) -> Money {
+    shares.get(&order.id).copied().unwrap_or(Money::ZERO)
+}
+
+/// Turns locked unpaid orders into paid ones: stock leaves, vouchers are issued, the liability is booked.
+#[expect(clippy::too_many_arguments, reason = "two callers: a payment that came and an order of 0 fen")]
+pub(crate) async fn pay_orders(
+    app: &App,
+    tx: &Tx,
+    merchant: MerchantScope,
+    payment_id: PaymentId,
+    open: &[Order],
+    shares: &BTreeMap<OrderId, Money>,
+    actor: Actor,
+    now: Timestamp,
+) -> Result<()> {
+    if open.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<OrderId> = open.iter().map(|o| o.id).collect();
+    let to = OrderState::PendingPayment.after(OrderEvent::Pay)?;
+    orders::mark_paid(tx, merchant, &ids, to, now).await?;
+    let reservations = stock::open_reservations(tx, merchant, &ids).await?;
+    let entry_ids: Vec<_> = reservations.iter().map(|_| new_id()).collect();
+    stock::commit(tx, merchant, &reservations, &entry_ids, now).await?;
+    let lines = orders::lines(tx, merchant, &ids).await?;
+    issue_vouchers(app, tx, merchant, open, &lines, now).await?;
+    let mut postings = Vec::new();
+    let mut events = Vec::new();
+    let mut happened = Vec::new();
+    for order in open {
+        let place = place_of(tx, merchant, order, now).await?;
+        postings.push(posting(
+            place,
+            LedgerEvent::Payment,
+            order.id,
+            payment_id.into(),
+            share(shares, order),
+        ));
+        events.push(event(order, "pay", Some(to), actor, now));
+        let what = Happened::OrderPaid { number: order.number.clone(), amount_fen: order.pay.as_fen() };
+        happened.push(messages::event(order, order.id.into(), &what, now));
+    }
+    for line in &lines {
+        orders::count_sales(tx, merchant, line.product_id, i64::from(line.quantity)).await?;
+    }
+    ledger::post(tx, &postings).await?;
+    orders::append_events(tx, events).await?;
+    Ok(outbox::append(tx, happened).await?)
+}
+
+pub(crate) async fn place_of(
+    tx: &Tx,
+    merchant: MerchantScope,
+    order: &Order,
+    now: Timestamp,
+) -> Result<Place> {
+    let store = store_facts::get(tx, merchant, order.store_id)
+        .await?
+        .ok_or_else(|| AppError::Internal("order without store".to_owned()))?;
+    Ok(Place {
+        merchant_id: order.merchant_id,
+        store_id: order.store_id,
+        business_date: store.business_day.date(now),
+        at: now,
+    })
+}
+
+fn event(
+    order: &Order,
+    name: &'static str,
+    to: Option<OrderState>,
+    actor: Actor,
+    now: Timestamp,
+) -> orders::NewEvent {
+    orders::NewEvent {
+        merchant_id: order.merchant_id,
+        id: new_id(),
+        order_id: order.id,
+        event: name,
+        from: to.map(|_| order.state),
+        to,
+        actor,
+        store_id: Some(order.store_id),
+        device: None,
+        note: None,
+        at: now,
+    }
+}
+
+/// The order stays closed; its money is booked as suspense and refunded in full.
+async fn return_late_money(
+    tx: &Tx,
+    merchant: MerchantScope,
+    payment: &Payment,
+    order: &Order,
+    amount: Money,
+    now: Timestamp,
+) -> Result<()> {
+    let place = place_of(tx, merchant, order, now).await?;
+    ledger::post(tx, &[posting(place, LedgerEvent::LatePayment, order.id, payment.id.into(), amount)])
+        .await?;
+    let refund = Refund {
+        merchant_id: order.merchant_id,
+        id: new_id(),
+        order_id: order.id,
+        payment_id: payment.id,
+        customer_id: order.customer_id,
+        state: RefundState::Created,
+        blocked_reason: None,
+        cause: RefundCause::LatePayment,
+        method: payment.method,
+        reason: "订单已关闭，付款原路退回".to_owned(),
+        amount,
+        attempt: 1,
+        wechat_refund_id: None,
+        booked: false,
+        error: None,
+        created_at: now,
+        submitted_at: None,
+        succeeded_at: None,
+    };
+    refunds::insert(tx, &refund).await?;
+    jobs::enqueue(tx, merchant, JobKind::RefundSubmit, refund.id.into(), now, now).await?;
+    orders::append_events(tx, vec![event(order, "late_payment", None, Actor::Wechat, now)]).await?;
+    let what = Happened::LatePayment { number: order.number.clone(), amount_fen: amount.as_fen() };
+    Ok(outbox::append(tx, vec![messages::event(order, refund.id.into(), &what, now)]).await?)
+}

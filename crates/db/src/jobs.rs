@@ -1,0 +1,140 @@
+//! The job queue: what is delayed or retried. A job row is written in the transaction of the business that needs it,
+//! claimed with a lease, run outside any transaction, and finished only while the lease is still ours.
+
+use chrono::Duration;
+use hexiao_core::id::{JobId, MerchantId};
+use hexiao_core::time::Timestamp;
+use uuid::Uuid;
+
+use crate::pool::{Conn, Result, Tx};
+use crate::row::{FromRow, Row};
+use crate::{new_row, params, sql};
+
+/// Failures after which a job is dead and an alarm is raised.
+pub const MAX_ATTEMPTS: i64 = 20;
+
+/// A job that is ours until its lease ends.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// For whom.
+    pub merchant_id: MerchantId,
+    /// What is to be done.
+    pub kind: String,
+    /// To which row.
+    pub subject_id: Uuid,
+    /// When it was due; a later `run_at` in the table means that it was asked for again while it ran.
+    pub run_at: Timestamp,
+    /// Failures so far.
+    pub attempts: i64,
+    /// Runs so far, this one included.
+    pub runs: i64,
+    /// Our lease.
+    pub lease: i64,
+}
+
+impl FromRow for Job {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            merchant_id: row.get("merchant_id")?,
+            kind: row.get("kind")?,
+            subject_id: row.get("subject_id")?,
+            run_at: row.get("run_at")?,
+            attempts: row.get("attempts")?,
+            runs: row.get("runs")?,
+            lease: row.get("lease")?,
+        })
+    }
+}
+
+/// What to enqueue.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// A fresh id.
+    pub id: JobId,
+    /// For whom.
+    pub merchant_id: MerchantId,
+    /// What.
+    pub kind: &'static str,
+    /// To which row.
+    pub subject_id: Uuid,
+    /// Not before.
+    pub run_at: Timestamp,
+}
+
+/// Enqueues jobs. Where a subject already has one of the kind, that one is moved to the new time.
+pub async fn enqueue(tx: &Tx, jobs: &[NewJob], now: Timestamp) -> Result<()> {
+    let row = |j: &NewJob| {
+        new_row! {
+            id: j.id, merchant_id: j.merchant_id, kind: j.kind, subject_id: j.subject_id, state: "Ready", run_at: j.run_at,
+            attempts: 0i64, runs: 0i64, lease: 0i64, created_at: now,
+        }
+    };
+    let conflict = "ON CONFLICT (kind, subject_id) WHERE state IN ('Ready', 'Running') DO UPDATE SET run_at = excluded.run_at";
+    sql::insert_with(tx, "jobs", jobs.iter().map(row).collect(), conflict).await?;
+    Ok(())
+}
+
+const DUE: &str = "(state = 'Ready' AND run_at <= $1) OR (state = 'Running' AND lease_until < $1)";
+
+/// Whether anything is due: asked of the reader before the writer is troubled.
+pub async fn any_due(c: &impl Conn, now: Timestamp) -> Result<bool> {
+    Ok(sql::row(c, &format!("SELECT id FROM jobs WHERE {DUE} LIMIT 1"), params![now]).await?.is_some())
+}
+
+/// When the next job is due.
+pub async fn next_due(c: &impl Conn) -> Result<Option<Timestamp>> {
+    let row = sql::row(c, "SELECT MIN(run_at) AS at FROM jobs WHERE state = 'Ready'", vec![]).await?;
+    row.map_or(Ok(None), |r| r.get("at"))
+}
+
+/// Claims due jobs, and those whose worker died.
+pub async fn claim(tx: &Tx, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Job>> {
+    let skip_locked = match tx.backend() {
+        sea_orm::DbBackend::Sqlite => "",
+        _ => "FOR UPDATE SKIP LOCKED",
+    };
+    let text = format!(
+        "UPDATE jobs SET state = 'Running', lease = lease + 1, runs = runs + 1, lease_until = $2
+         WHERE id IN (SELECT id FROM jobs WHERE {DUE} ORDER BY run_at LIMIT $3 {skip_locked}) RETURNING *"
+    );
+    sql::list(tx, &text, params![now, now.plus(lease), limit]).await
+}
+
+/// Finishes a job; one that was asked for again while it ran is ready again.
+pub async fn finish(tx: &Tx, job: &Job, now: Timestamp) -> Result<()> {
+    let text = "UPDATE jobs SET state = CASE WHEN run_at > $3 THEN 'Ready' ELSE 'Done' END, finished_at = $4, lease_until = NULL, error = NULL
+                WHERE id = $1 AND lease = $2 AND state = 'Running'";
+    sql::execute(tx, text, params![job.id, job.lease, job.run_at, now]).await?;
+    Ok(())
+}
+
+/// Puts a job back for later; not a failure.
+pub async fn reschedule(tx: &Tx, job: &Job, at: Timestamp) -> Result<()> {
+    let text = "UPDATE jobs SET state = 'Ready', lease_until = NULL, error = NULL,
+                run_at = CASE WHEN run_at > $3 AND run_at < $4 THEN run_at ELSE $4 END
+                WHERE id = $1 AND lease = $2 AND state = 'Running'";
+    sql::execute(tx, text, params![job.id, job.lease, job.run_at, at]).await?;
+    Ok(())
+}
+
+/// Counts a failure: later again, or dead after too many. Whether it is dead now.
+pub async fn fail(tx: &Tx, job: &Job, error: &str, retry_at: Timestamp) -> Result<bool> {
+    let dead = job.attempts + 1 >= MAX_ATTEMPTS;
+    let state = if dead { "Dead" } else { "Ready" };
+    let text =
+        "UPDATE jobs SET state = $3, attempts = attempts + 1, error = $4, run_at = $5, lease_until = NULL
+                WHERE id = $1 AND lease = $2 AND state = 'Running'";
+    sql::execute(tx, text, params![job.id, job.lease, state, error, retry_at]).await?;
+    Ok(dead)
+}
+
+/// How many jobs are in each state, for metrics.
+pub async fn counts(c: &impl Conn) -> Result<Vec<(String, i64)>> {
+    let rows =
+        sql::rows(c, "SELECT state, COUNT(*) AS n FROM jobs WHERE state <> 'Done' GROUP BY state", vec![])
+            .await?;
+    rows.iter().map(|r| Ok((r.get("state")?, r.get("n")?))).collect()
+}

@@ -1,0 +1,97 @@
+//! The outbox: what happened, written in the transaction in which it happened, read by consumers by position.
+
+use hexiao_core::id::MerchantId;
+use hexiao_core::time::Timestamp;
+use sea_orm::DbBackend;
+use uuid::Uuid;
+
+use crate::pool::{Conn, Result, Tx};
+use crate::row::{FromRow, Row};
+use crate::sql::for_update;
+use crate::{new_row, params, sql};
+
+/// A row to write.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// For whom.
+    pub merchant_id: MerchantId,
+    /// `redemption.created` …
+    pub topic: &'static str,
+    /// Of which row.
+    pub subject_id: Uuid,
+    /// What consumers need, as JSON.
+    pub payload: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A row as consumers read it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its transaction (PostgreSQL) or 0.
+    pub tx: i64,
+    /// Its number.
+    pub seq: i64,
+    /// For whom.
+    pub merchant_id: MerchantId,
+    /// What.
+    pub topic: String,
+    /// Of which row.
+    pub subject_id: Uuid,
+    /// What consumers need, as JSON.
+    pub payload: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl FromRow for Event {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            tx: row.get("tx")?,
+            seq: row.get("seq")?,
+            merchant_id: row.get("merchant_id")?,
+            topic: row.get("topic")?,
+            subject_id: row.get("subject_id")?,
+            payload: row.get("payload")?,
+            at: row.get("at")?,
+        })
+    }
+}
+
+/// Appends rows.
+pub async fn append(tx: &Tx, events: Vec<NewEvent>) -> Result<()> {
+    let row = |e: NewEvent| new_row! { merchant_id: e.merchant_id, topic: e.topic, subject_id: e.subject_id, payload: e.payload, at: e.at };
+    sql::insert(tx, "outbox", events.into_iter().map(row).collect()).await
+}
+
+/// Whether rows exist that a consumer has not read: asked of the reader before the writer is troubled.
+pub async fn any_new(c: &impl Conn, consumer: &str) -> Result<bool> {
+    let text = "SELECT o.seq FROM outbox o LEFT JOIN consumer_positions p ON p.consumer = $1
+                WHERE p.consumer IS NULL OR o.tx > p.tx OR (o.tx = p.tx AND o.seq > p.seq) ORDER BY o.tx DESC, o.seq DESC LIMIT 1";
+    Ok(sql::row(c, text, params![consumer]).await?.is_some())
+}
+
+/// Takes the next rows for a consumer and moves its position past them, in the transaction that does its work. One
+/// process at a time gets past the lock on the position.
+pub async fn take(tx: &Tx, consumer: &str, limit: u32) -> Result<Vec<Event>> {
+    let fresh = new_row! { consumer: consumer, tx: 0i64, seq: 0i64 };
+    sql::insert_with(tx, "consumer_positions", vec![fresh], "ON CONFLICT (consumer) DO NOTHING").await?;
+    let text = format!("SELECT tx, seq FROM consumer_positions p WHERE consumer = $1{}", for_update(tx, "p"));
+    let position =
+        sql::row(tx, &text, params![consumer]).await?.ok_or(crate::DbError::Stale("consumer position"))?;
+    let (at_tx, at_seq): (i64, i64) = (position.get("tx")?, position.get("seq")?);
+    // Rows of transactions that still run are not visible yet but may have smaller numbers: stop before the oldest.
+    let horizon = match tx.backend() {
+        DbBackend::Sqlite => "",
+        _ => "AND tx < (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint",
+    };
+    let text = format!(
+        "SELECT * FROM outbox WHERE (tx > $1 OR (tx = $1 AND seq > $2)) {horizon} ORDER BY tx, seq LIMIT $3"
+    );
+    let events: Vec<Event> = sql::list(tx, &text, params![at_tx, at_seq, limit]).await?;
+    if let Some(last) = events.last() {
+        let text = "UPDATE consumer_positions SET tx = $2, seq = $3 WHERE consumer = $1";
+        sql::execute_exactly(tx, 1, "consumer position", text, params![consumer, last.tx, last.seq]).await?;
+    }
+    Ok(events)
+}
