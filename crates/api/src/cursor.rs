@@ -63,7 +63,10 @@ pub struct List<T> {
 impl<T> List<T> {
     /// Maps a page of rows.
     pub fn of<R>(page: Page<R>, view: impl FnMut(R) -> T) -> Self {
-        Self { next_cursor: page.next.as_ref().map(format), items: page.items.into_iter().map(view).collect() }
+        Self {
+            next_cursor: page.next.as_ref().map(format),
+            items: page.items.into_iter().map(view).collect(),
+        }
     }
 
     /// A list that is complete by nature, like the stores near a point up to the limit.
@@ -78,7 +81,8 @@ mod tests {
 
     #[test]
     fn cursors_round_trip_and_garbage_is_refused() {
-        let cursor = Cursor { at: Timestamp::from_micros(1_790_000_000_123_456), id: uuid::Uuid::from_u128(42) };
+        let cursor =
+            Cursor { at: Timestamp::from_micros(1_790_000_000_123_456), id: uuid::Uuid::from_u128(42) };
         assert_eq!(parse(&format(&cursor)).unwrap(), cursor);
         for bad in ["", ".", "zz.00000000000000000000000000", "1.2", "1'; DROP TABLE orders"] {
             assert!(parse(bad).is_err(), "{bad}");

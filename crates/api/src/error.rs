@@ -112,7 +112,12 @@ impl IntoResponse for ApiError {
                 message: self.refusal.message,
                 next_action: reason.next_action().to_owned(),
                 retryable: reason.retryable(),
-                fields: self.refusal.fields.into_iter().map(|f| FieldDetail { path: f.path, message: f.message }).collect(),
+                fields: self
+                    .refusal
+                    .fields
+                    .into_iter()
+                    .map(|f| FieldDetail { path: f.path, message: f.message })
+                    .collect(),
                 request_id: crate::middleware::current_request_id(),
             },
         };

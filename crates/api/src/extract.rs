@@ -68,7 +68,11 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
         let mut values = parts.headers.get_all("idempotency-key").iter();
         let key = values.next().and_then(|v| v.to_str().ok()).unwrap_or_default();
         let good = (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-        if good && values.next().is_none() { Ok(Self(key.to_owned())) } else { Err(Reason::IdempotencyKeyRequired.into()) }
+        if good && values.next().is_none() {
+            Ok(Self(key.to_owned()))
+        } else {
+            Err(Reason::IdempotencyKeyRequired.into())
+        }
     }
 }
 
@@ -79,8 +83,9 @@ impl<T: Id, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let axum::extract::Path(text) =
-            axum::extract::Path::<String>::from_request_parts(parts, state).await.map_err(|_| Reason::NotFound)?;
+        let axum::extract::Path(text) = axum::extract::Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Reason::NotFound)?;
         T::parse(&text).map(Self).map_err(|_| Reason::NotFound.into())
     }
 }
@@ -98,6 +103,17 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// A body as it came: WeChat signs the bytes.
+pub struct RawBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|_| Reason::BodyTooLarge.into())
+    }
+}
+
 /// A JSON body.
 pub struct Json<T>(pub T);
 
@@ -105,10 +121,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let is_json = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| {
-            let kind = v.split(';').next().unwrap_or_default().trim();
-            kind.eq_ignore_ascii_case("application/json")
-        });
+        let is_json =
+            request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| {
+                let kind = v.split(';').next().unwrap_or_default().trim();
+                kind.eq_ignore_ascii_case("application/json")
+            });
         if !is_json {
             return Err(Reason::UnsupportedMediaType.into());
         }

@@ -35,7 +35,9 @@ pub(crate) struct Limiters {
 
 impl Limiters {
     pub(crate) fn new(limits: Limits) -> Self {
-        let quota = |n: NonZeroU32| Quota::per_second(n).allow_burst(n.saturating_mul(NonZeroU32::MIN.saturating_add(3)));
+        let quota = |n: NonZeroU32| {
+            Quota::per_second(n).allow_burst(n.saturating_mul(NonZeroU32::MIN.saturating_add(3)))
+        };
         Self {
             session: Arc::new(RateLimiter::keyed(quota(limits.per_session))),
             sign_in: Arc::new(RateLimiter::keyed(quota(limits.sign_in_per_address))),

@@ -35,20 +35,31 @@ pub(crate) async fn wrap(State(state): State<ApiState>, request: Request, next: 
 /// The caller's own id when it is sane, so that one id runs through their logs and ours.
 fn request_id(request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|v| v.to_str().ok());
-    let sane = |s: &&str| (8..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let sane = |s: &&str| {
+        (8..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
     given.filter(sane).map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned)
 }
 
 async fn serve(state: ApiState, request: Request, next: Next, id: String) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched".to_owned(), |p| p.as_str().to_owned());
-    let token = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("unmatched".to_owned(), |p| p.as_str().to_owned());
+    let token = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
+    let address = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
     let path = request.uri().path();
     let machine = matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with("/api/v1/notify/");
     let mut response = if machine || state.limiters.allow(path, token, address) {
-        let work = std::panic::AssertUnwindSafe(tokio::time::timeout(DEADLINE, next.run(request))).catch_unwind();
+        let work =
+            std::panic::AssertUnwindSafe(tokio::time::timeout(DEADLINE, next.run(request))).catch_unwind();
         match work.await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => ApiError::from(Reason::Timeout).into_response(),

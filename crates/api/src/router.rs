@@ -14,7 +14,7 @@ use utoipa_scalar::{Scalar, Servable as _};
 
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
-use crate::{auth, machine, middleware};
+use crate::{auth, catalog, machine, message, middleware, notify, order, redemption, store, user};
 
 /// The largest body we take. Pictures have their own limit when they come.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -32,7 +32,7 @@ pub struct ApiState {
 #[openapi(
     info(
         title = "Hexiao API",
-        description = "Buy online, redeem in across many stores. Money is integer fen; times are RFC 3339 with their zone; ids are TypeIDs; unknown fields are refused. Errors carry a code of the closed set in docs/ERRORS.md."
+        description = "Buy online, redeem in store, across many stores. Money is integer fen; times are RFC 3339 with their zone; ids are TypeIDs; unknown fields are refused. Errors carry a code of the closed set in docs/ERRORS.md."
     ),
     modifiers(&Bearer)
 )]
@@ -50,6 +50,13 @@ impl utoipa::Modify for Bearer {
 fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(auth::routes())
+        .merge(catalog::routes())
+        .merge(store::routes())
+        .merge(order::routes())
+        .merge(redemption::routes())
+        .merge(user::routes())
+        .merge(message::routes())
+        .merge(notify::routes())
         .merge(machine::routes())
 }
 

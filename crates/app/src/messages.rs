@@ -2,6 +2,7 @@
 
 use hexiao_core::id::{CustomerId, MerchantId, OrderId};
 use hexiao_core::money::Money;
+use hexiao_core::scope::CustomerScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::messages::{self, Message};
 use hexiao_db::orders::Order;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::context::App;
-use crate::error::Result;
+use crate::error::{AppError, Result};
 use crate::keys::new_id;
 
 /// Something that happened. One outbox row each.
@@ -158,6 +159,16 @@ impl App {
             return Ok(0);
         }
         transact!(self.db, |tx| deliver(&tx))
+    }
+}
+
+impl App {
+    /// Marks a customer's messages up to an instant as read.
+    pub async fn read_messages(&self, customer: CustomerScope, until: Timestamp) -> Result<()> {
+        let now = self.now();
+        transact!(self.db, |tx| async {
+            Ok::<_, AppError>(messages::mark_read(&tx, customer, until, now).await.map(|_| ())?)
+        })
     }
 }
 

@@ -16,8 +16,7 @@ use hexiao_db::orders::{self, Actor, Order};
 use hexiao_db::payments::{self, Anomaly, Payment};
 use hexiao_db::{Tx, customers, transact};
 use hexiao_wechat::{
-    CallError, ErrorCode, NotificationHeaders, NotificationKind, PayClient, Prepay, RequestPayment,
-    TradeState, Transaction,
+    CallError, ErrorCode, NotificationKind, PayClient, Prepay, RequestPayment, TradeState, Transaction,
 };
 
 use crate::context::App;
@@ -33,6 +32,9 @@ const MIN_TIME_TO_PAY_S: i64 = 60;
 const PREPAY_LIFE_S: i64 = 100 * 60;
 /// Seconds from one question about a pending payment to the next.
 const CHECK_AFTER_S: [i64; 7] = [5, 25, 30, 120, 120, 300, 1200];
+
+pub use hexiao_wechat::NotificationHeaders;
+pub use hexiao_wechat::RequestPayment as SheetArguments;
 
 /// What the customer's phone needs to pay.
 #[derive(Debug, Clone)]

@@ -24,6 +24,11 @@ impl MerchantScope {
         Self { merchant_id }
     }
 
+    /// For what belongs to a row that was read under another scope: the lines of a customer's own order.
+    pub fn of_row(merchant_id: MerchantId) -> Self {
+        Self { merchant_id }
+    }
+
     /// The merchant.
     pub fn merchant_id(self) -> MerchantId {
         self.merchant_id

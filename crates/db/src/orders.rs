@@ -58,6 +58,13 @@ pub struct Order {
     pub closed_at: Option<Timestamp>,
 }
 
+impl Order {
+    /// The scope of what belongs to this row.
+    pub fn merchant(&self) -> MerchantScope {
+        MerchantScope::of_row(self.merchant_id)
+    }
+}
+
 impl FromRow for Order {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {

@@ -4,7 +4,7 @@ use hexiao_core::id::{CustomerId, MerchantId, OrderId, PaymentId, RefundId, Staf
 use hexiao_core::money::Money;
 use hexiao_core::payment::Method;
 use hexiao_core::refund::{BlockedReason, RefundCause, RefundState};
-use hexiao_core::scope::{MerchantScope, StoreScope, Stores};
+use hexiao_core::scope::{CustomerScope, MerchantScope, StoreScope, Stores};
 use hexiao_core::time::Timestamp;
 
 use crate::page::{Cursor, Page, PageRequest};
@@ -52,6 +52,13 @@ pub struct Refund {
     pub submitted_at: Option<Timestamp>,
     /// Done at.
     pub succeeded_at: Option<Timestamp>,
+}
+
+impl Refund {
+    /// The scope of what belongs to this row.
+    pub fn merchant(&self) -> MerchantScope {
+        MerchantScope::of_row(self.merchant_id)
+    }
 }
 
 impl FromRow for Refund {
@@ -140,6 +147,16 @@ pub async fn sum_of_payment(
                 WHERE merchant_id = $1 AND payment_id = $2 AND state <> 'Withdrawn'";
     let row = sql::row(c, text, params![merchant.merchant_id(), payment]).await?;
     row.map_or(Ok((Money::ZERO, 0)), |r| Ok((r.get("total")?, r.get("n")?)))
+}
+
+/// A customer's refund.
+pub async fn of_customer(c: &impl Conn, customer: CustomerScope, id: RefundId) -> Result<Option<Refund>> {
+    sql::find(
+        c,
+        "SELECT * FROM refunds WHERE customer_id = $1 AND id = $2",
+        params![customer.customer_id(), id],
+    )
+    .await
 }
 
 /// A refund of the merchant.

@@ -61,8 +61,8 @@ macro_rules! new_row {
     ($($column:ident: $value:expr),* $(,)?) => { vec![$((stringify!($column), $crate::row::Param::value(&$value))),*] };
 }
 
-/// The most parameters one statement takes on either database, with room to spare.
-const MAX_PARAMS: usize = 30_000;
+/// Parameters of one statement. Both databases take far more, but sqlx looks SQLite's up by name one by one.
+const MAX_PARAMS: usize = 2_000;
 
 /// Inserts rows that have the same columns, in as few statements as the databases' limits allow.
 pub async fn insert(tx: &Tx, table: &str, rows: Vec<NewRow>) -> Result<()> {
@@ -83,7 +83,7 @@ pub async fn insert_with(tx: &Tx, table: &str, rows: Vec<NewRow>, conflict: &str
     let mut hit = 0;
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        let chunk: Vec<NewRow> = rows.by_ref().take(MAX_PARAMS / width).collect();
+        let chunk: Vec<NewRow> = rows.by_ref().take((MAX_PARAMS / width).max(1)).collect();
         let tuple = |n: usize| {
             let marks: Vec<String> = (1..=width).map(|i| format!("${}", n * width + i)).collect();
             format!("({})", marks.join(", "))

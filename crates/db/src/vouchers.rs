@@ -74,6 +74,13 @@ pub struct Voucher {
     pub created_at: Timestamp,
 }
 
+impl Voucher {
+    /// The scope of what belongs to this row.
+    pub fn merchant(&self) -> MerchantScope {
+        MerchantScope::of_row(self.merchant_id)
+    }
+}
+
 impl FromRow for Voucher {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {

@@ -1,8 +1,13 @@
-//! What headquarters and store managers set up: the merchant, its stores, its staff. Each change leaves a row in the
+//! What headquarters and store managers set up: the merchant, its stores, products, stock and staff. Each change leaves a row in the
 //! audit log, in the same transaction.
 
 mod init;
+mod product_checks;
+mod product_edit;
+mod product_input;
+mod products;
 mod staff;
+mod stock;
 mod stores;
 
 use hexiao_core::id::{Id as _, StaffId};
@@ -15,7 +20,11 @@ use crate::auth::password_problem;
 use crate::keys::{Keys, entropy};
 
 pub use init::{Agreements, NewMerchant, NewOwner, NewPayAccount};
+pub use product_input::{
+    Edit, MAX_SKUS, MAX_STORES, NewProduct, NewSku, ProductPatch, SkuPatch, StockPlan, Terms, rule_id,
+};
 pub use staff::{NewStaff, StaffAccount, StaffEdit};
+pub use stock::{NewCount, StockChange};
 pub use stores::{NewStore, StoreEdit};
 
 /// A phone number at rest. The cipher is bound to its account, so that it cannot be moved to another row.

@@ -3,7 +3,7 @@
 //! Customers belong to no merchant: they name a store or a product by its id, and what is not offered does not exist.
 
 use hexiao_core::catalog::StockMode;
-use hexiao_core::id::{MerchantId, ProductId, RecordId, SkuId, StoreId};
+use hexiao_core::id::{ProductId, RecordId, SkuId, StoreId};
 use hexiao_core::money::Money;
 use hexiao_core::rule::RedemptionRule;
 use hexiao_core::scope::MerchantScope;
@@ -45,14 +45,15 @@ pub struct ListFilter {
 #[derive(Debug, Clone)]
 pub struct PublicProduct {
     /// Whose.
-    pub merchant_id: MerchantId,
+    pub merchant: MerchantScope,
     /// The product.
     pub product: Product,
 }
 
 impl FromRow for PublicProduct {
     fn from_row(row: &Row) -> Result<Self> {
-        Ok(Self { merchant_id: row.get("merchant_id")?, product: Product::from_row(row)? })
+        let merchant = MerchantScope::of_system(row.get("merchant_id")?);
+        Ok(Self { merchant, product: Product::from_row(row)? })
     }
 }
 
@@ -79,6 +80,8 @@ pub struct Offer {
     pub available: i64,
     /// The most units in one order.
     pub per_order_limit: Option<u32>,
+    /// The most units of one customer.
+    pub per_customer_limit: Option<u32>,
 }
 
 impl Offer {
@@ -109,6 +112,7 @@ impl FromRow for Offer {
             stock_mode: row.get("stock_mode")?,
             available: row.get("available")?,
             per_order_limit: row.get("per_order_limit")?,
+            per_customer_limit: row.get("per_customer_limit")?,
         })
     }
 }

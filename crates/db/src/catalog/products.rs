@@ -195,18 +195,6 @@ pub async fn stores_known(c: &impl Conn, merchant: MerchantScope, ids: &[StoreId
     sql::rows(c, &text, values).await?.iter().map(|r| r.get("id")).collect()
 }
 
-/// How many stores in use sell a product.
-pub async fn stores_in_use(c: &impl Conn, merchant: MerchantScope, product_id: ProductId) -> Result<i64> {
-    let text = "SELECT COUNT(*) AS n FROM stores s
-        JOIN products p ON p.merchant_id = s.merchant_id AND p.id = $2
-        LEFT JOIN product_stores ps
-            ON ps.merchant_id = s.merchant_id AND ps.product_id = p.id AND ps.store_id = s.id
-        WHERE s.merchant_id = $1 AND s.state IN ('Approved', 'Warned', 'Rectified')
-            AND (p.all_stores OR ps.store_id IS NOT NULL)";
-    let row = sql::row(c, text, params![merchant.merchant_id(), product_id]).await?;
-    row.map_or(Ok(0), |r| r.get("n"))
-}
-
 /// `AND …`: the product `p` is sold in a store of the scope. Pushes its parameter, if it needs one.
 pub(crate) fn sold_within(
     c: &impl Conn,

@@ -1,4 +1,6 @@
-//! Tests of the schema and of the plumbing, on SQLite. PostgreSQL is covered wherever the use cases run.
+//! Tests of the schema, of the plumbing and of `verify`.
+
+mod verify;
 
 use hexiao_core::id::{Id, MerchantId};
 use hexiao_db::{Db, DbError, Result, migrate, new_row, params, sql, transact};

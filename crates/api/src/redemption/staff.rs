@@ -1,0 +1,311 @@
+//! At the counter: prepare, confirm, undo, and the store's records.
+
+use axum::Json as JsonBody;
+use axum::extract::State;
+use axum::http::StatusCode;
+use hexiao_app::auth::StaffPrincipal;
+use hexiao_app::redeem::{Confirm, ConfirmItem, Input, Prepare, Prepared, PreparedVoucher, RefusalView};
+use hexiao_app::reverse::{Reverse, ReverseItem};
+use hexiao_core::catalog::Capability;
+use hexiao_core::id::{OrderId, RedemptionId, StoreId, VoucherId};
+use hexiao_core::reason::Refusal;
+use hexiao_core::redeem::{Atomicity, Attention, MAX_ITEMS};
+use hexiao_core::voucher::voucher_status;
+use hexiao_db::redemptions;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::views::{
+    AttemptView, ConfirmedView, ItemResultView, RedemptionQuery, RedemptionView, device, list_view,
+};
+use crate::cursor::{List, PageQuery};
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{IdempotencyKey, Json, Path, Query, Staff};
+use crate::fields::Line;
+use crate::router::ApiState;
+use crate::views::{At, RefusalBody, at};
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(prepare_redemption))
+        .routes(routes!(confirm_redemption, list_staff_redemptions))
+        .routes(routes!(reverse_redemption))
+        .routes(routes!(list_staff_attempts))
+}
+
+/// What was scanned or typed: exactly one of the two.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct InputBody {
+    /// A signed ticket.
+    qr: Option<Line<1, 400>>,
+    /// Twelve digits; spaces are fine.
+    code: Option<Line<1, 40>>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PrepareBody {
+    #[schema(value_type = String)]
+    store_id: StoreId,
+    device_id: Option<String>,
+    input: InputBody,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PreparedCustomerView {
+    nickname: String,
+    #[schema(required)]
+    phone_masked: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PreparedVoucherView {
+    #[schema(value_type = String)]
+    voucher_id: VoucherId,
+    #[schema(value_type = String)]
+    order_id: OrderId,
+    product_name: String,
+    sku_name: String,
+    code_last4: String,
+    state: String,
+    total: u32,
+    used: u32,
+    locked: u32,
+    /// Uses that can be redeemed now.
+    redeemable: u32,
+    min_quantity: u32,
+    max_quantity: u32,
+    valid_from: At,
+    valid_to: At,
+    /// What must be acknowledged when confirming.
+    #[schema(value_type = Vec<String>)]
+    attention: Vec<Attention>,
+    refusals: Vec<RefusalBody>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PreparedView {
+    prepare_token: String,
+    expires_at: At,
+    customer: PreparedCustomerView,
+    vouchers: Vec<PreparedVoucherView>,
+}
+
+fn voucher_view(v: PreparedVoucher, now: hexiao_core::time::Timestamp) -> PreparedVoucherView {
+    let row = v.loaded.voucher;
+    PreparedVoucherView {
+        voucher_id: row.id,
+        order_id: row.order_id,
+        state: voucher_status(row.state, row.counters, now >= row.valid_to).to_string(),
+        product_name: row.product_name,
+        sku_name: row.sku_name,
+        code_last4: row.code_last4,
+        total: row.counters.total,
+        used: row.counters.used,
+        locked: row.counters.locked_refund + row.counters.locked_booking,
+        redeemable: v.redeemable,
+        min_quantity: v.loaded.facts.rule.min_quantity,
+        max_quantity: v.redeemable,
+        valid_from: at(row.valid_from),
+        valid_to: at(row.valid_to),
+        attention: v.attention,
+        refusals: v.refusals.iter().map(|r| RefusalBody::from(RefusalView::from(r))).collect(),
+    }
+}
+
+fn prepared_view(p: Prepared, now: hexiao_core::time::Timestamp) -> PreparedView {
+    PreparedView {
+        prepare_token: p.prepare_token,
+        expires_at: at(p.expires_at),
+        customer: PreparedCustomerView {
+            nickname: p.customer.nickname,
+            phone_masked: p.customer.phone_masked,
+        },
+        vouchers: p.vouchers.into_iter().map(|v| voucher_view(v, now)).collect(),
+    }
+}
+
+/// Someone who may redeem, at a store of theirs.
+fn at_store(staff: &StaffPrincipal, store_id: StoreId) -> Result<(), Refusal> {
+    staff.require(Capability::Redeem)?;
+    staff.require_store(store_id)
+}
+
+/// Looks at what was scanned or typed; changes nothing.
+#[utoipa::path(post, path = "/api/v1/staff/redemptions/prepare", tag = "staff", security(("bearer" = [])), request_body = PrepareBody,
+    responses((status = 200, body = PreparedView)))]
+async fn prepare_redemption(
+    State(state): State<ApiState>,
+    Staff(staff): Staff,
+    Json(body): Json<PrepareBody>,
+) -> ApiResult<JsonBody<PreparedView>> {
+    at_store(&staff, body.store_id)?;
+    let input = match (body.input.qr, body.input.code) {
+        (Some(qr), None) => Input::Qr(qr.0),
+        (None, Some(code)) => Input::Code(code.0),
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(Refusal::field("input", "请提供 qr 或 code 其中一项").into());
+        }
+    };
+    let request = Prepare { staff, store_id: body.store_id, device: device(body.device_id)?, input };
+    let prepared = state.app.prepare_redemption(&request).await?;
+    Ok(JsonBody(prepared_view(prepared, state.app.now())))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConfirmItemBody {
+    #[schema(value_type = String)]
+    voucher_id: VoucherId,
+    #[schema(minimum = 1)]
+    quantity: u32,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConfirmBody {
+    #[schema(value_type = String)]
+    store_id: StoreId,
+    prepare_token: Line<1, 8000>,
+    #[schema(max_items = 50)]
+    items: Vec<ConfirmItemBody>,
+    /// `all` or none, or `each` by itself; `all` when not given.
+    #[schema(value_type = Option<String>)]
+    atomicity: Option<Atomicity>,
+    /// `just_redeemed`, when prepare asked for attention.
+    #[schema(value_type = Option<Vec<String>>)]
+    acknowledge: Option<Vec<Attention>>,
+}
+
+/// Redeems. 409 with the reason when everything is refused; the results say why, item by item.
+#[utoipa::path(post, path = "/api/v1/staff/redemptions", tag = "staff", security(("bearer" = [])), request_body = ConfirmBody,
+    params(("Idempotency-Key" = String, Header, description = "1–255 characters")),
+    responses((status = 201, body = ConfirmedView), (status = 200, body = ConfirmedView, description = "The same request had done it before")))]
+async fn confirm_redemption(
+    State(state): State<ApiState>,
+    Staff(staff): Staff,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(body): Json<ConfirmBody>,
+) -> ApiResult<(StatusCode, JsonBody<ConfirmedView>)> {
+    at_store(&staff, body.store_id)?;
+    if body.items.len() > MAX_ITEMS {
+        return Err(Refusal::field("items", format!("最多 {MAX_ITEMS} 张券")).into());
+    }
+    let request = Confirm {
+        staff,
+        store_id: body.store_id,
+        prepare_token: body.prepare_token.0,
+        items: body
+            .items
+            .into_iter()
+            .map(|i| ConfirmItem { voucher_id: i.voucher_id, quantity: i.quantity })
+            .collect(),
+        atomicity: body.atomicity.unwrap_or(Atomicity::All),
+        acknowledge: body.acknowledge.unwrap_or_default(),
+        key,
+    };
+    match state.app.confirm_redemption(request).await? {
+        Ok(done) => {
+            let status = if done.replayed { StatusCode::OK } else { StatusCode::CREATED };
+            Ok((status, JsonBody(ConfirmedView::of(done.answer, done.replayed))))
+        }
+        Err(refused) => {
+            let results: Vec<ItemResultView> = refused.results.into_iter().map(Into::into).collect();
+            Err(ApiError::from(refused.refusal)
+                .with("results", serde_json::to_value(results).unwrap_or_default()))
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ReverseItemBody {
+    #[schema(value_type = String)]
+    voucher_id: VoucherId,
+    serials: Vec<u32>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ReverseBody {
+    reason: Line<1, 200>,
+    /// Which uses; without it all that stand.
+    items: Option<Vec<ReverseItemBody>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ReversedItemView {
+    #[schema(value_type = String)]
+    voucher_id: VoucherId,
+    serials: Vec<u32>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ReversedView {
+    #[schema(value_type = String)]
+    id: RedemptionId,
+    items: Vec<ReversedItemView>,
+    at: At,
+    replayed: bool,
+}
+
+/// Undoes a redemption or some of its uses.
+#[utoipa::path(post, path = "/api/v1/staff/redemptions/{id}/reverse", tag = "staff", security(("bearer" = [])), request_body = ReverseBody,
+    params(("id" = String, Path), ("Idempotency-Key" = String, Header, description = "1–255 characters")),
+    responses((status = 200, body = ReversedView)))]
+async fn reverse_redemption(
+    State(state): State<ApiState>,
+    Staff(staff): Staff,
+    Path(redemption_id): Path<RedemptionId>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(body): Json<ReverseBody>,
+) -> ApiResult<JsonBody<ReversedView>> {
+    staff.require(Capability::Redeem)?;
+    let too_many = |items: &Vec<ReverseItemBody>| {
+        items.len() > MAX_ITEMS || items.iter().any(|i| i.serials.len() > 1000)
+    };
+    if body.items.as_ref().is_some_and(too_many) {
+        return Err(Refusal::field("items", "项目太多").into());
+    }
+    let items = body.items.map(|items| {
+        items.into_iter().map(|i| ReverseItem { voucher_id: i.voucher_id, serials: i.serials }).collect()
+    });
+    let request = Reverse { staff, redemption_id, items, reason: body.reason.0, key };
+    let (done, replayed) = state.app.reverse_redemption(&request).await?;
+    let items = done
+        .items
+        .into_iter()
+        .map(|i| ReversedItemView { voucher_id: i.voucher_id, serials: i.serials })
+        .collect();
+    Ok(JsonBody(ReversedView { id: done.redemption_id, items, at: at(done.at), replayed }))
+}
+
+/// Redemptions of the verifier's stores, newest first.
+#[utoipa::path(get, path = "/api/v1/staff/redemptions", tag = "staff", security(("bearer" = [])), params(RedemptionQuery),
+    responses((status = 200, body = List<RedemptionView>)))]
+async fn list_staff_redemptions(
+    State(state): State<ApiState>,
+    Staff(staff): Staff,
+    Query(query): Query<RedemptionQuery>,
+) -> ApiResult<JsonBody<List<RedemptionView>>> {
+    staff.require(Capability::ReadOrders)?;
+    Ok(JsonBody(list_view(state.app.db.reader(), &staff.scope, query).await?))
+}
+
+/// Refused attempts in the stores in scope, newest first.
+#[utoipa::path(get, path = "/api/v1/staff/redemption-attempts", tag = "staff", security(("bearer" = [])), params(PageQuery),
+    responses((status = 200, body = List<AttemptView>)))]
+async fn list_staff_attempts(
+    State(state): State<ApiState>,
+    Staff(staff): Staff,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<JsonBody<List<AttemptView>>> {
+    staff.require(Capability::ReadOrders)?;
+    let found = redemptions::attempts(state.app.db.reader(), &staff.scope, &page.request()?)
+        .await
+        .map_err(ApiError::from)?;
+    Ok(JsonBody(List::of(found, AttemptView::from)))
+}

@@ -1,0 +1,54 @@
+//! Shapes that several answers share.
+
+use chrono::{DateTime, FixedOffset};
+use hexiao_core::time::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An instant as the API shows it: RFC 3339 in China's time, where the people are.
+pub type At = String;
+
+/// Shows an instant.
+pub fn at(t: Timestamp) -> At {
+    let zone = FixedOffset::east_opt(8 * 3600);
+    zone.map_or_else(
+        || t.to_string(),
+        |zone| {
+            DateTime::with_timezone(&t.datetime(), &zone)
+                .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false)
+        },
+    )
+}
+
+/// Shows an instant that may be missing.
+pub fn at_opt(t: Option<Timestamp>) -> Option<At> {
+    t.map(at)
+}
+
+/// A refusal as staff see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefusalBody {
+    /// The closed code.
+    #[schema(example = "used_up")]
+    pub code: String,
+    /// What happened, in Chinese.
+    pub message: String,
+    /// `customer`, `staff` or `system`.
+    pub fault: String,
+    /// What to do next, in Chinese.
+    pub next_action: String,
+    /// Whether the same may succeed later.
+    pub retryable: bool,
+}
+
+impl From<hexiao_app::redeem::RefusalView> for RefusalBody {
+    fn from(r: hexiao_app::redeem::RefusalView) -> Self {
+        Self {
+            code: r.code.code().to_owned(),
+            message: r.message,
+            fault: r.fault,
+            next_action: r.next_action,
+            retryable: r.retryable,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Products: creating them, offering them (上架) and taking them back (下架).
+
+use chrono::Duration;
+use hexiao_core::catalog::{Capability, ProductState};
+use hexiao_core::id::{ProductId, RecordId, SkuId};
+use hexiao_core::order::Fulfilment;
+use hexiao_core::reason::{FieldError, Reason, Refusal};
+use hexiao_core::rule::{MAX_REFUNDABLE_DAYS, RefundPolicy, StoreSet, Validity};
+use hexiao_core::scope::MerchantScope;
+use hexiao_core::time::Timestamp;
+use hexiao_db::catalog::{self, Product, ProductDetail, Sku};
+use hexiao_db::stock_admin::{self, Change, NewStock};
+use hexiao_db::{Tx, audit, merchants, transact};
+use serde_json::json;
+
+use super::product_checks::{media_problems, problem, refuse_if, sanitise, sku_problems, stock_problems};
+use super::product_input::{MAX_SKUS, MAX_STORES, NewProduct, NewSku, StockPlan, rule_id, sorted};
+use crate::auth::StaffPrincipal;
+use crate::context::App;
+use crate::error::{AppError, Result};
+use crate::keys::new_id;
+
+impl App {
+    /// Creates a product with its SKUs and their first stock, not offered yet.
+    pub async fn create_product(&self, staff: &StaffPrincipal, mut new: NewProduct) -> Result<ProductDetail> {
+        staff.require(Capability::ManageProducts)?;
+        new.stores = sorted(new.stores);
+        new.description_html = sanitise(&new.description_html)?;
+        let mut problems = media_problems(&new.cover, &new.images, &new.tags);
+        if new.skus.is_empty() || new.skus.len() > MAX_SKUS {
+            problems.push(problem("skus", "规格应为 1–50 个"));
+        }
+        refuse_if(Reason::InvalidField, problems)?;
+        let now = self.now();
+        transact!(self.db, |tx| create(&tx, staff, &new, now))
+    }
+
+    /// Adds a SKU to a product.
+    pub async fn add_sku(
+        &self,
+        staff: &StaffPrincipal,
+        product_id: ProductId,
+        new: NewSku,
+    ) -> Result<ProductDetail> {
+        staff.require(Capability::ManageProducts)?;
+        let now = self.now();
+        transact!(self.db, |tx| add_sku(&tx, staff, product_id, &new, now))
+    }
+
+    /// Offers a product. One that is offered already stays so.
+    pub async fn publish_product(&self, staff: &StaffPrincipal, id: ProductId) -> Result<ProductDetail> {
+        staff.require(Capability::ManageProducts)?;
+        let now = self.now();
+        transact!(self.db, |tx| publish(&tx, staff, id, now))
+    }
+
+    /// Takes a product back. Vouchers that were sold stay good.
+    pub async fn delist_product(&self, staff: &StaffPrincipal, id: ProductId) -> Result<ProductDetail> {
+        staff.require(Capability::ManageProducts)?;
+        let now = self.now();
+        transact!(self.db, |tx| delist(&tx, staff, id, now))
+    }
+}
+
+async fn create(tx: &Tx, staff: &StaffPrincipal, new: &NewProduct, now: Timestamp) -> Result<ProductDetail> {
+    let merchant = staff.merchant();
+    check_stores(tx, merchant, &new.stores).await?;
+    let category_id = match &new.category {
+        Some(name) => Some(catalog::find_or_insert_category(tx, merchant, new_id::<RecordId>(), name).await?),
+        None => None,
+    };
+    let product = Product {
+        id: new_id(),
+        name: new.name.clone(),
+        kind: new.kind,
+        state: ProductState::Draft,
+        category_id,
+        cover: new.cover.clone(),
+        images: new.images.clone(),
+        description_html: new.description_html.clone(),
+        tags: new.tags.clone(),
+        recommended: new.recommended,
+        all_stores: new.stores == StoreSet::All,
+        sold_count: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    catalog::insert(tx, merchant, &product, &new.stores).await?;
+    let skus: Vec<(String, &NewSku)> =
+        new.skus.iter().enumerate().map(|(i, sku)| (format!("skus[{i}]."), sku)).collect();
+    insert_skus(tx, staff, &product, &new.stores, &skus, 0, now).await?;
+    let detail = json!({ "name": product.name, "kind": product.kind, "skus": new.skus.len() });
+    let subject = product.id.to_string();
+    audit::record(tx, merchant, Some(staff.staff_id), "product.create", &subject, &detail, now).await?;
+    reload(tx, staff, product.id).await
+}
+
+/// Refuses stores that are not the merchant's. Another merchant's store reads the same as none.
+pub(super) async fn check_stores(tx: &Tx, merchant: MerchantScope, stores: &StoreSet) -> Result<()> {
+    let StoreSet::Only(ids) = stores else { return Ok(()) };
+    if ids.is_empty() || ids.len() > MAX_STORES {
+        return Err(Refusal::field("store_scope.store_ids", "适用门店应为 1–2000 家").into());
+    }
+    let known = catalog::stores_known(tx, merchant, ids).await?;
+    let unknown = ids.iter().filter(|id| !known.contains(id)).take(20);
+    let fields = unknown.map(|id| problem("store_scope.store_ids", format!("没有找到门店 {id}"))).collect();
+    Ok(refuse_if(Reason::InvalidField, fields)?)
+}
+
+/// Writes SKUs with their rules and first stock. `skus` come with the path of their fields.
+async fn insert_skus(
+    tx: &Tx,
+    staff: &StaffPrincipal,
+    product: &Product,
+    stores: &StoreSet,
+    skus: &[(String, &NewSku)],
+    first: usize,
+    now: Timestamp,
+) -> Result<Vec<SkuId>> {
+    let merchant = staff.merchant();
+    let zone = zone_of(tx, merchant).await?;
+    let (mut rows, mut stocks, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, (path, new)) in skus.iter().enumerate() {
+        let rule = new.terms.clone().rule(stores.clone(), new.stock.mode(), zone);
+        let sku = Sku {
+            id: new_id(),
+            product_id: product.id,
+            name: new.name.clone(),
+            specs: new.specs.clone(),
+            price: new.price,
+            list_price: new.list_price,
+            rule_id: rule_id(&rule),
+            rule,
+            stock_mode: new.stock.mode(),
+            return_on_refund: new.return_on_refund,
+            per_order_limit: new.per_order_limit,
+            per_customer_limit: new.per_customer_limit,
+            active: true,
+            sort: i64::try_from(first + i).unwrap_or(i64::MAX),
+            version: 1,
+            on_hand: 0,
+            reserved: 0,
+        };
+        problems.extend(sku_problems(path, &sku));
+        problems.extend(stock_problems(path, &new.stock, stores));
+        problems.extend(unknown_counts(tx, merchant, path, &new.stock).await?);
+        stocks.extend(first_counts(sku.id, &new.stock));
+        rows.push(sku);
+    }
+    refuse_if(Reason::InvalidField, problems)?;
+    for sku in &rows {
+        catalog::put_rule(tx, merchant, sku.rule_id, &sku.rule, now).await?;
+    }
+    catalog::insert_skus(tx, merchant, &rows).await?;
+    let change = Change { staff_id: Some(staff.staff_id), reason: "初始库存", at: now };
+    stock_admin::insert(tx, merchant, &stocks, change).await?;
+    Ok(rows.into_iter().map(|sku| sku.id).collect())
+}
+
+fn first_counts(sku_id: SkuId, plan: &StockPlan) -> Vec<NewStock> {
+    let row = |store_id, on_hand| NewStock { id: new_id(), sku_id, store_id, on_hand, low_at: None };
+    match plan {
+        StockPlan::Unlimited => Vec::new(),
+        StockPlan::Shared(on_hand) => vec![row(None, *on_hand)],
+        StockPlan::Own(rows) => {
+            rows.iter().map(|(store_id, on_hand)| row(Some(*store_id), *on_hand)).collect()
+        }
+    }
+}
+
+/// Counts for stores that are not the merchant's, where the product is sold in all of them.
+async fn unknown_counts(
+    tx: &Tx,
+    merchant: MerchantScope,
+    path: &str,
+    plan: &StockPlan,
+) -> Result<Vec<FieldError>> {
+    let StockPlan::Own(rows) = plan else { return Ok(Vec::new()) };
+    let ids: Vec<_> = rows.iter().map(|(id, _)| *id).collect();
+    let known = catalog::stores_known(tx, merchant, &ids).await?;
+    let unknown = ids.iter().enumerate().filter(|(_, id)| !known.contains(id)).take(20);
+    Ok(unknown
+        .map(|(i, _)| problem(format!("{path}stock_by_store[{i}].store_id"), "没有找到这个门店"))
+        .collect())
+}
+
+pub(super) async fn zone_of(tx: &Tx, merchant: MerchantScope) -> Result<chrono_tz::Tz> {
+    let merchant = merchants::get(tx, merchant).await?;
+    Ok(merchant
+        .ok_or_else(|| AppError::Internal("a session without its merchant".to_owned()))?
+        .business_day
+        .zone)
+}
+
+async fn add_sku(
+    tx: &Tx,
+    staff: &StaffPrincipal,
+    product_id: ProductId,
+    new: &NewSku,
+    now: Timestamp,
+) -> Result<ProductDetail> {
+    let before = lock(tx, staff, product_id).await?;
+    if before.skus.len() >= MAX_SKUS {
+        return Err(Refusal::with_message(Reason::IllegalState, "一个商品最多 50 个规格").into());
+    }
+    let skus = [(String::new(), new)];
+    let first = before.skus.len();
+    let ids = insert_skus(tx, staff, &before.product, &before.stores(), &skus, first, now).await?;
+    let detail = json!({ "product_id": product_id, "name": new.name, "price_fen": new.price });
+    let subject = ids.first().map_or_else(String::new, SkuId::to_string);
+    audit::record(tx, staff.merchant(), Some(staff.staff_id), "sku.create", &subject, &detail, now).await?;
+    reload(tx, staff, product_id).await
+}
+
+/// The whole product, locked: who edits a product or its SKUs does so alone.
+pub(super) async fn lock(tx: &Tx, staff: &StaffPrincipal, id: ProductId) -> Result<ProductDetail> {
+    catalog::lock(tx, staff.merchant(), id).await?.ok_or_else(not_found)?;
+    reload(tx, staff, id).await
+}
+
+pub(super) async fn reload(tx: &Tx, staff: &StaffPrincipal, id: ProductId) -> Result<ProductDetail> {
+    catalog::detail(tx, &staff.scope, id).await?.ok_or_else(|| not_found().into())
+}
+
+pub(super) fn not_found() -> Refusal {
+    Refusal::with_message(Reason::NotFound, "没有找到这个商品")
+}
+
+async fn publish(tx: &Tx, staff: &StaffPrincipal, id: ProductId, now: Timestamp) -> Result<ProductDetail> {
+    let detail = lock(tx, staff, id).await?;
+    match detail.product.state {
+        ProductState::Listed => return Ok(detail),
+        ProductState::Removed => return Err(not_found().into()),
+        ProductState::Draft | ProductState::Delisted => {}
+    }
+    match detail.product.kind {
+        Fulfilment::Redeem => {}
+        Fulfilment::Delivery => {
+            return Err(Refusal::with_message(Reason::IllegalState, "目前只能上架到店核销商品").into());
+        }
+    }
+    let mut problems = incomplete(tx, staff.merchant(), &detail).await?;
+    problems.extend(out_of_time(&detail.skus, now));
+    refuse_if(Reason::PublishIncomplete, problems)?;
+    set_state(tx, staff, &detail.product, ProductState::Listed, "product.publish", now).await
+}
+
+async fn delist(tx: &Tx, staff: &StaffPrincipal, id: ProductId, now: Timestamp) -> Result<ProductDetail> {
+    let detail = lock(tx, staff, id).await?;
+    match detail.product.state {
+        ProductState::Delisted => Ok(detail),
+        ProductState::Removed => Err(not_found().into()),
+        ProductState::Draft => Err(Refusal::with_message(Reason::IllegalState, "商品还没有上架").into()),
+        ProductState::Listed => {
+            set_state(tx, staff, &detail.product, ProductState::Delisted, "product.delist", now).await
+        }
+    }
+}
+
+async fn set_state(
+    tx: &Tx,
+    staff: &StaffPrincipal,
+    product: &Product,
+    state: ProductState,
+    action: &str,
+    now: Timestamp,
+) -> Result<ProductDetail> {
+    let merchant = staff.merchant();
+    catalog::set_state(tx, merchant, product, state, now).await?;
+    let (subject, detail) = (product.id.to_string(), json!({ "state": [product.state, state] }));
+    audit::record(tx, merchant, Some(staff.staff_id), action, &subject, &detail, now).await?;
+    reload(tx, staff, product.id).await
+}
+
+/// What a product that is offered must have, and an edit must not take away.
+pub(super) async fn incomplete(
+    tx: &Tx,
+    merchant: MerchantScope,
+    detail: &ProductDetail,
+) -> Result<Vec<FieldError>> {
+    let mut out = Vec::new();
+    if detail.product.name.is_empty() {
+        out.push(problem("name", "请填写商品名称"));
+    }
+    if !detail.skus.iter().any(|sku| sku.active) {
+        out.push(problem("skus", "至少要有一个启用的规格"));
+    }
+    let (_, stores) = catalog::eligible_stores(tx, merchant, detail.product.id, None).await?;
+    if stores == 0 {
+        out.push(problem("store_scope", "至少要有一家可用的适用门店"));
+    }
+    Ok(out)
+}
+
+/// Fixed dates that are over, or too far away for a refund through WeChat.
+fn out_of_time(skus: &[Sku], now: Timestamp) -> Vec<FieldError> {
+    let latest = now.plus(Duration::days(i64::from(MAX_REFUNDABLE_DAYS)));
+    let mut out = Vec::new();
+    for (i, sku) in skus.iter().enumerate().filter(|(_, sku)| sku.active) {
+        let Validity::Fixed { .. } = sku.rule.validity else { continue };
+        let (_, to) = sku.rule.validity_from(now);
+        let path = format!("skus[{i}].validity.to");
+        if to <= now {
+            out.push(problem(path, "有效期已经结束"));
+        } else if sku.rule.refund != RefundPolicy::None && to > latest {
+            out.push(problem(path, "可退款的商品有效期最长 350 天（微信只支持一年内退款）"));
+        }
+    }
+    out
+}
