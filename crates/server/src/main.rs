@@ -1,2 +1,7 @@
 //! The `hexiao` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hexiao_server::cli::main()
+}

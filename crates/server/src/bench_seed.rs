@@ -1,0 +1,181 @@
+//! `hexiao bench-seed`: fills a fresh development installation with live vouchers for the benchmark, through the real
+//! use cases: orders of 50 units, paid at a simulator that lives for the seeding only.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, ensure};
+use clap::Args;
+use hexiao_app::App;
+use hexiao_app::auth::StaffSignIn;
+use hexiao_app::merchant::{NewProduct, NewSku, NewStaff, NewStore, StockPlan, Terms};
+use hexiao_app::order::{OrderLineRequest, PlaceOrder, QuoteRequest};
+use hexiao_core::catalog::Role;
+use hexiao_core::hours::Span;
+use hexiao_core::id::{SkuId, StoreId};
+use hexiao_core::money::Money;
+use hexiao_core::order::Fulfilment;
+use hexiao_core::rule::{Binding, RefundPolicy, StoreSet, Validity};
+use hexiao_core::scope::CustomerScope;
+use hexiao_core::text::{MobilePhone, StorePhone};
+use hexiao_db::{merchants, vouchers};
+use hexiao_wechat_sim::{PayArgs, SimHandle};
+use serde_json::{Value, json};
+
+use crate::compose;
+use crate::config::{Config, Mode};
+use crate::demo::data::{DEMO_PASSWORD, DEMO_SEED, OWNER_PHONE, demo_data};
+use crate::demo::{load, sign_in};
+
+/// What to seed.
+#[derive(Args)]
+pub struct SeedArgs {
+    /// Where to write the staff's tokens and the vouchers, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// How many vouchers of one use
+    #[arg(long, default_value_t = 10_000)]
+    pub vouchers: usize,
+    /// How many stores, with a verifier each
+    #[arg(long, default_value_t = 100)]
+    pub stores: usize,
+}
+
+/// Units of one order: the most there may be.
+const UNITS: u32 = 50;
+
+/// Seeds.
+pub async fn run(config: &Config, args: SeedArgs) -> anyhow::Result<()> {
+    ensure!(config.mode == Mode::Dev, "bench-seed 只能用于 dev 模式");
+    let db = compose::prepare_dev(config).await?;
+    ensure!(merchants::first(db.reader()).await?.is_none(), "bench-seed 需要一个空的数据库");
+    let simulator = hexiao_wechat_sim::start(crate::simulator::config(&config.keys_dir(), &config.mini_appid)?).await?;
+    let urls = compose::wechat_urls(config, Some(&simulator.url()));
+    let app = compose::app(config, db, urls, "http://127.0.0.1:9".to_owned()).await?;
+    let mut data = demo_data(DEMO_SEED);
+    data.stores.clear();
+    data.products.clear();
+    data.staff.retain(|m| m.role == Role::Owner);
+    load(&app, &config.mini_appid, &data, |_| {}).await?;
+    let (stores, staff) = people(&app, args.stores).await?;
+    let sku = product(&app).await?;
+    let vouchers = buy(&app, &simulator, &stores, sku, args.vouchers).await?;
+    std::fs::write(&args.out, serde_json::to_string(&json!({"staff": staff, "vouchers": vouchers}))?)
+        .with_context(|| format!("不能写入 {}", args.out.display()))?;
+    simulator.shutdown().await;
+    Ok(())
+}
+
+fn refused(error: hexiao_app::AppError) -> anyhow::Error {
+    anyhow!("{error:?}")
+}
+
+async fn people(app: &App, count: usize) -> anyhow::Result<(Vec<StoreId>, Vec<Value>)> {
+    let owner = sign_in(app, OWNER_PHONE, DEMO_PASSWORD).await?;
+    let weekly: Vec<Span> = serde_json::from_value(json!([{"weekday": 1, "from": "00:00", "to": "24:00"}]))?;
+    let (mut stores, mut staff) = (Vec::new(), Vec::new());
+    for n in 0..count {
+        let store = NewStore {
+            name: format!("压测门店 {n}"),
+            city: Some("上海".to_owned()),
+            address: format!("上海市黄浦区压测路 {n} 号"),
+            lat: 31.23,
+            lng: 121.47,
+            phone: StorePhone::parse("021-62580000").map_err(|e| anyhow!("{e}"))?,
+            description: String::new(),
+            weekly: weekly.clone(),
+            exceptions: Vec::new(),
+            photos: Vec::new(),
+            tags: Vec::new(),
+            zone: None,
+            cutoff_hour: None,
+        };
+        let store_id = app.create_store(&owner, store).await.map_err(refused)?.id;
+        let phone = MobilePhone::parse(&format!("139{n:08}")).map_err(|e| anyhow!("{e}"))?;
+        let member = NewStaff {
+            name: format!("核销员 {n}"),
+            phone: phone.clone(),
+            password: DEMO_PASSWORD.to_owned(),
+            role: Role::Verifier,
+            store_ids: vec![store_id],
+        };
+        app.create_staff(&owner, member).await.map_err(refused)?;
+        let request = StaffSignIn { phone, password: DEMO_PASSWORD.to_owned(), merchant_id: None };
+        let (_, tokens) = app.sign_in_staff(request).await.map_err(refused)?.map_err(|_| anyhow!("several merchants"))?;
+        // Access tokens live 15 minutes; a long run refreshes.
+        staff.push(json!({"store_id": store_id, "access_token": tokens.access_token, "refresh_token": tokens.refresh_token}));
+        stores.push(store_id);
+    }
+    Ok((stores, staff))
+}
+
+async fn product(app: &App) -> anyhow::Result<SkuId> {
+    let owner = sign_in(app, OWNER_PHONE, DEMO_PASSWORD).await?;
+    let sku = NewSku {
+        name: "单次".to_owned(),
+        specs: std::collections::BTreeMap::new(),
+        price: Money::fen(100),
+        list_price: None,
+        terms: Terms {
+            uses: 1,
+            validity: Validity::FromPayment { days: 30 },
+            usable: Vec::new(),
+            blackout_dates: Vec::new(),
+            min_interval_minutes: 0,
+            daily_cap: None,
+            min_quantity: 1,
+            refund: RefundPolicy::AnyTime,
+            binding: Some(Binding::AnyInScope),
+        },
+        stock: StockPlan::Unlimited,
+        per_order_limit: None,
+        per_customer_limit: None,
+        return_on_refund: false,
+    };
+    let new = NewProduct {
+        name: "压测券".to_owned(),
+        kind: Fulfilment::Redeem,
+        category: None,
+        cover: String::new(),
+        images: Vec::new(),
+        description_html: String::new(),
+        tags: Vec::new(),
+        recommended: false,
+        stores: StoreSet::All,
+        skus: vec![sku],
+    };
+    let created = app.create_product(&owner, new).await.map_err(refused)?;
+    app.publish_product(&owner, created.product.id).await.map_err(refused)?;
+    created.skus.first().map(|s| s.id).context("no SKU")
+}
+
+async fn buy(app: &App, simulator: &SimHandle, stores: &[StoreId], sku: SkuId, wanted: usize) -> anyhow::Result<Vec<Value>> {
+    let (customer, _) = app.sign_in_customer("sim-bench").await.map_err(refused)?;
+    let scope = CustomerScope::of_session(customer.id);
+    let mut out = Vec::with_capacity(wanted);
+    let mut round = 0;
+    while out.len() < wanted {
+        let staff = round % stores.len();
+        round += 1;
+        let request = PlaceOrder {
+            customer_id: customer.id,
+            quote: QuoteRequest { store_id: stores[staff], lines: vec![OrderLineRequest { sku_id: sku, quantity: UNITS }] },
+            remark: String::new(),
+            key: format!("seed-order-{round}"),
+        };
+        let placed = app.place_order(request).await.map_err(refused)?;
+        let sheet = app.pay_order(scope, placed.order_id, &format!("seed-pay-{round}")).await.map_err(refused)?;
+        let args = PayArgs { out_trade_no: sheet.payment_id.to_string(), openid: None, request_payment: None };
+        simulator.pay(args).map_err(|e| anyhow!("{e}"))?;
+        app.settle_now(placed.merchant, sheet.payment_id).await.map_err(refused)?;
+        let owner = merchants::get(app.db.reader(), placed.merchant).await?.context("merchant")?;
+        for voucher in vouchers::of_order(app.db.reader(), placed.merchant, placed.order_id).await? {
+            let shown = app.show_voucher(&owner, &voucher).map_err(refused)?;
+            out.push(json!({"voucher_id": voucher.id, "staff": staff, "qr": shown.qr}));
+        }
+        if round % 100 == 0 {
+            eprintln!("  {} / {wanted}", out.len());
+        }
+    }
+    out.truncate(wanted);
+    Ok(out)
+}

@@ -1,0 +1,290 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, ensure};
+use clap::{Args, Parser, Subcommand};
+use hexiao_db::migrate;
+use tracing_subscriber::EnvFilter;
+
+use crate::bench_seed::SeedArgs;
+use crate::config::{Config, LogFormat, Mode, Switch};
+use crate::init::InitArgs;
+use crate::{bench_seed, compose, demo, documents, init, serve, staff, verify, walk};
+
+/// 核销商城：线上购买、到店核销。
+#[derive(Parser)]
+#[command(name = "hexiao", version, about, long_about = None, max_term_width = 110, after_help = "\
+例子：
+  hexiao demo                         一条命令试用：演示商家 + 微信模拟器
+  hexiao walk                         对着运行中的服务走完购买、核销、撤销、退款
+  hexiao init --name 老王火锅          创建真实的第一个商家
+  hexiao serve                        启动服务（读 hexiao.toml 和 HEXIAO_* 环境变量）
+  hexiao verify                       检查数据的每一条不变式
+")]
+struct Cli {
+    /// 配置文件；默认读当前目录的 hexiao.toml（如果有）
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// 创建真实的第一个商家：老板、支付账号、默认规则、四份协议
+    Init {
+        /// 按 production 模式创建密钥和商家
+        #[arg(long)]
+        production: bool,
+        #[command(flatten)]
+        data: DataArgs,
+        #[command(flatten)]
+        args: InitArgs,
+    },
+    /// 启动服务
+    Serve(ServeArgs),
+    /// 建立或升级数据库结构
+    Migrate(DataArgs),
+    /// 演示：载入演示商家并启动服务和微信模拟器
+    Demo {
+        #[command(flatten)]
+        data: DataArgs,
+        /// 端口；模拟器用它加 10
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// 只载入数据，不启动服务
+        #[arg(long)]
+        load_only: bool,
+    },
+    /// 检查数据的每一条不变式，打印第一处不成立的地方（可以在运行中的服务上执行）
+    Verify(DataArgs),
+    /// 员工账号
+    Staff {
+        #[command(subcommand)]
+        command: StaffCommand,
+    },
+    /// 以顾客、核销员、商家三个客户端走完整个流程，并核对每一步
+    Walk(walk::WalkArgs),
+    /// 打印 OpenAPI 文档
+    Openapi,
+    /// 打印错误码文档
+    Errors,
+    /// 为压测准备数据
+    #[command(hide = true)]
+    BenchSeed {
+        #[command(flatten)]
+        data: DataArgs,
+        #[command(flatten)]
+        args: SeedArgs,
+    },
+}
+
+#[derive(Subcommand)]
+enum StaffCommand {
+    /// 重设密码并退出其所有登录；密码从标准输入读取
+    #[command(after_help = "例子：\n  echo 新密码123 | hexiao staff reset-password --phone 13800000001")]
+    ResetPassword {
+        #[command(flatten)]
+        data: DataArgs,
+        /// 员工手机号
+        #[arg(long)]
+        phone: String,
+    },
+}
+
+#[derive(Args, Clone)]
+struct DataArgs {
+    /// 数据目录：数据库、密钥、模拟器记录
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// sqlite://… 或 postgres://…；默认用数据目录里的 SQLite
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+例子：
+  hexiao serve
+  hexiao serve --listen 127.0.0.1:9000 --no-simulator --wechat-url http://127.0.0.1:8090
+  HEXIAO_DATABASE_URL=postgres://user@127.0.0.1/hexiao hexiao serve
+
+配置的键（hexiao.toml 或 HEXIAO_ 加大写）：mode listen public_url data database_url database_connections
+  simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits log_format")]
+struct ServeArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// 监听地址
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+    /// 微信模拟器的端口
+    #[arg(long, value_name = "PORT")]
+    simulator_port: Option<u16>,
+    /// 不启动微信模拟器
+    #[arg(long)]
+    no_simulator: bool,
+    /// 微信（或另外启动的模拟器）的地址
+    #[arg(long, value_name = "URL")]
+    wechat_url: Option<String>,
+}
+
+impl DataArgs {
+    fn apply(self, config: &mut Config) {
+        if let Some(data) = self.data {
+            config.data = data;
+        }
+        if self.database_url.is_some() {
+            config.database_url = self.database_url;
+        }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("错误：{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("错误：{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let file = cli.config;
+    let load = |data: DataArgs| -> anyhow::Result<Config> {
+        let mut config = Config::load(file.as_deref())?;
+        data.apply(&mut config);
+        log_to_stderr(config.log_format);
+        Ok(config)
+    };
+    match cli.command {
+        Command::Init { production, data, args } => {
+            let mut config = load(data)?;
+            if production {
+                config.mode = Mode::Production;
+            }
+            init::run(&config, args).await
+        }
+        Command::Serve(args) => {
+            let mut config = load(args.data)?;
+            if let Some(listen) = args.listen {
+                config.listen = listen;
+            }
+            if let Some(port) = args.simulator_port {
+                config.simulator_listen.set_port(port);
+            }
+            if args.no_simulator {
+                config.simulator = Switch::Off;
+            }
+            if let Some(url) = args.wechat_url {
+                config.simulator = Switch::Off;
+                config.wechat_pay_url = Some(url.clone());
+                config.wechat_api_url = Some(url);
+            }
+            serve_until_stopped(&config, |_| Ok(())).await
+        }
+        Command::Migrate(data) => {
+            let config = load(data)?;
+            migrate::migrate(&compose::open_db(&config).await?).await?;
+            println!("数据库结构已是最新");
+            Ok(())
+        }
+        Command::Demo { data, port, load_only } => run_demo(load(data)?, port, load_only).await,
+        Command::Verify(data) => verify::run(&load(data)?).await,
+        Command::Staff { command: StaffCommand::ResetPassword { data, phone } } => {
+            let config = load(data)?;
+            let mut password = String::new();
+            std::io::stdin().read_line(&mut password).context("不能读取标准输入")?;
+            let db = compose::open_db(&config).await?;
+            let app = compose::app(&config, db, compose::wechat_urls(&config, None), String::new()).await?;
+            staff::reset_password(&app, &phone, password.trim_end()).await
+        }
+        Command::Walk(args) => walk::run(args).await,
+        Command::Openapi => {
+            print!("{}", documents::openapi()?);
+            Ok(())
+        }
+        Command::Errors => {
+            print!("{}", documents::errors());
+            Ok(())
+        }
+        Command::BenchSeed { data, args } => bench_seed::run(&load(data)?, args).await,
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process (tests) keeps the first subscriber.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+async fn serve_until_stopped(config: &Config, ready: impl FnOnce(&serve::Running) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let running = serve::start(config).await?;
+    println!("hexiao 已启动：{}", running.url);
+    if let Some(simulator) = &running.simulator {
+        println!("微信模拟器：   {}", simulator.url());
+    }
+    if config.mode == Mode::Dev {
+        println!("dev 模式：只监听本机，不能收真钱");
+    }
+    ready(&running)?;
+    serve::stop_signal().await?;
+    println!("正在停止 …");
+    running.stop().await;
+    println!("已停止");
+    Ok(())
+}
+
+async fn run_demo(mut config: Config, port: u16, load_only: bool) -> anyhow::Result<()> {
+    ensure!(config.mode == Mode::Dev, "演示数据只能用于 dev 模式");
+    config.listen.set_port(port);
+    config.simulator_listen.set_port(port.checked_add(10).ok_or_else(|| anyhow!("端口太大"))?);
+    let db = compose::prepare_dev(&config).await?;
+    let app = compose::app(&config, db, compose::wechat_urls(&config, None), String::new()).await?;
+    let data = demo::data::demo_data(demo::data::DEMO_SEED);
+    let fresh = demo::load(&app, &config.mini_appid, &data, |what| println!("  {what} …")).await?;
+    println!("{}", if fresh { "演示数据已载入" } else { "沿用已有的数据" });
+    drop(app);
+    if load_only {
+        return Ok(());
+    }
+    serve_until_stopped(&config, |running| {
+        print_guide(running, &data);
+        Ok(())
+    })
+    .await
+}
+
+fn print_guide(running: &serve::Running, data: &demo::data::DemoData) {
+    let url = &running.url;
+    let simulator = running.simulator.as_ref().map(hexiao_wechat_sim::SimHandle::url).unwrap_or_default();
+    println!("\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {url}/metrics\n\n账号（密码都是 {}）：", demo::data::DEMO_PASSWORD);
+    let mut seen = Vec::new();
+    for member in &data.staff {
+        if !seen.contains(&member.role) {
+            seen.push(member.role);
+            println!("  {:<14} {}  {}", member.role.as_str(), member.phone, member.name);
+        }
+    }
+    println!(
+        "\n试一试：\n  另开一个终端，运行 hexiao walk --server {url} --simulator {simulator}\n  \
+         附近的门店  curl '{url}/api/v1/customer/stores?lat=31.2304&lng=121.4737&limit=3'\n  \
+         检查数据    hexiao verify\n\n按 Ctrl-C 停止"
+    );
+}

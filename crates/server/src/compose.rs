@@ -1,0 +1,79 @@
+//! Putting the use cases together from a configuration.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use hexiao_app::clock::SystemClock;
+use hexiao_app::wechat::{Wechat, WechatSettings};
+use hexiao_app::{App, Clock, Settings};
+use hexiao_db::{Db, migrate};
+
+use crate::config::{Config, Mode, Switch};
+use crate::secrets;
+use crate::simulator::{self, MINI_SECRET};
+
+/// Opens the database of a configuration.
+pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
+    if config.database_url.is_none() {
+        secrets::create_private_dir(&config.data)?;
+    }
+    Ok(Db::connect(&config.database_url(), config.database_connections).await?)
+}
+
+/// Makes the data folder of a development installation complete: keys and schema.
+pub async fn prepare_dev(config: &Config) -> anyhow::Result<Db> {
+    secrets::create_private_dir(&config.data)?;
+    secrets::ensure_generated(&config.keys_dir(), Mode::Dev)?;
+    simulator::ensure_keys(&config.keys_dir())?;
+    let db = open_db(config).await?;
+    migrate::migrate(&db).await?;
+    Ok(db)
+}
+
+/// The use cases. `pay_url` and `api_url` say where WeChat is.
+pub async fn app(config: &Config, db: Db, wechat_urls: (String, String), public_url: String) -> anyhow::Result<App> {
+    app_with_clock(config, db, wechat_urls, public_url, Arc::new(SystemClock)).await
+}
+
+/// The same with another clock, for tests.
+pub async fn app_with_clock(
+    config: &Config,
+    db: Db,
+    (pay_url, api_url): (String, String),
+    public_url: String,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<App> {
+    migrate::check(&db).await?;
+    let keys = secrets::load(&config.keys_dir(), config.mode)?;
+    let secret = match &config.mini_secret {
+        Some(secret) => secret.clone(),
+        None if config.mode == Mode::Dev => MINI_SECRET.to_owned().into(),
+        None => {
+            let path = config.keys_dir().join("mini_secret.txt");
+            let text = std::fs::read_to_string(&path).with_context(|| format!("没有找到小程序密钥 {}", path.display()))?;
+            text.trim().to_owned().into()
+        }
+    };
+    let settings = WechatSettings {
+        pay_backup_url: (config.mode == Mode::Production && config.wechat_pay_url.is_none()).then(|| "https://api2.mch.weixin.qq.com".to_owned()),
+        pay_base_url: pay_url,
+        api_base_url: api_url,
+        key_dir: config.keys_dir().join("wechat"),
+        mini_appid: config.mini_appid.clone(),
+        mini_secret: secret,
+    };
+    let wechat = Wechat::new(settings, clock.clone()).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    Ok(App::new(db, clock, Arc::new(keys), wechat, Settings { public_url, dev: config.mode == Mode::Dev }))
+}
+
+/// Where WeChat is: configured, the simulator, or the real one.
+pub fn wechat_urls(config: &Config, simulator: Option<&str>) -> (String, String) {
+    let default = |real: &str| match (simulator, config.mode, config.simulator) {
+        (Some(url), _, _) => url.to_owned(),
+        (None, Mode::Dev, _) => format!("http://{}", config.simulator_listen),
+        (None, Mode::Production, Switch::On | Switch::Off) => real.to_owned(),
+    };
+    let pay = config.wechat_pay_url.clone().unwrap_or_else(|| default("https://api.mch.weixin.qq.com"));
+    let api = config.wechat_api_url.clone().unwrap_or_else(|| default("https://api.weixin.qq.com"));
+    (pay, api)
+}

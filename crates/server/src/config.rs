@@ -1,0 +1,199 @@
+//! Configuration: defaults, then `hexiao.toml`, then `HEXIAO_*`. Unknown keys are refused; secrets are never printed.
+//!
+//! No configuration at all is a development installation: SQLite and keys under `./data`, the WeChat simulator on,
+//! loopback only. Production refuses everything that is made for development.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// What an installation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Trying and developing: loopback, simulator, generated keys.
+    Dev,
+    /// Real money.
+    Production,
+}
+
+/// Whether callers are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No; in development only.
+    Off,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `dev` or `production`.
+    pub mode: Mode,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// How WeChat reaches us, without a path; by default the listening address.
+    pub public_url: Option<String>,
+    /// The data folder: database, keys, the simulator's journal.
+    pub data: PathBuf,
+    /// `sqlite://…` or `postgres://…`; by default SQLite in the data folder.
+    pub database_url: Option<String>,
+    /// Connections to the database.
+    pub database_connections: u32,
+    /// Start the WeChat simulator with the server.
+    pub simulator: Switch,
+    /// Where the simulator listens.
+    pub simulator_listen: SocketAddr,
+    /// WeChat Pay; by default the simulator in development, WeChat in production.
+    pub wechat_pay_url: Option<String>,
+    /// The mini-program APIs; by default like `wechat_pay_url`.
+    pub wechat_api_url: Option<String>,
+    /// Our mini-program.
+    pub mini_appid: String,
+    /// Its secret; the file `mini_secret.txt` in the keys folder when not given.
+    #[serde(skip_serializing)]
+    pub mini_secret: Option<SecretString>,
+    /// Limits of requests a second.
+    pub rate_limits: Switch,
+    /// `text` for people, `json` for machines.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Dev,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            data: PathBuf::from("data"),
+            database_url: None,
+            database_connections: 16,
+            simulator: Switch::On,
+            simulator_listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+            wechat_pay_url: None,
+            wechat_api_url: None,
+            mini_appid: "wxdemo0000000001".to_owned(),
+            mini_secret: None,
+            rate_limits: Switch::On,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+impl Config {
+    /// Reads it. `file` must exist when given; `hexiao.toml` in the working folder is read when it is there.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        match file {
+            Some(path) => {
+                ensure!(path.exists(), "没有找到配置文件 {}", path.display());
+                figment = figment.merge(Toml::file_exact(path));
+            }
+            None => figment = figment.merge(Toml::file("hexiao.toml")),
+        }
+        // Variables of the test tools share the prefix; they are no configuration.
+        let ours = Env::prefixed("HEXIAO_").filter(|key| !key.starts_with("test_") && !matches!(key.as_str(), "bin" | "seeds" | "hold_at"));
+        figment.merge(ours).extract().context("配置有误（未知的键会被拒绝，键名见 hexiao serve --help）")
+    }
+
+    /// The database's address.
+    pub fn database_url(&self) -> String {
+        self.database_url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data.join("hexiao.db").display()))
+    }
+
+    /// Where the keys are.
+    pub fn keys_dir(&self) -> PathBuf {
+        self.data.join("keys")
+    }
+
+    /// Refuses what would be dangerous.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match self.mode {
+            Mode::Dev => ensure!(
+                self.listen.ip().is_loopback() && self.simulator_listen.ip().is_loopback(),
+                "dev 模式只能监听本机地址（127.0.0.1）。要对外服务，请设置 mode = \"production\" 并运行 hexiao init"
+            ),
+            Mode::Production => self.check_production()?,
+        }
+        Ok(())
+    }
+
+    fn check_production(&self) -> anyhow::Result<()> {
+        ensure!(self.simulator == Switch::Off, "production 模式不能启动微信模拟器：请设置 simulator = \"off\"");
+        ensure!(self.rate_limits == Switch::On, "production 模式不能关闭限流：请去掉 rate_limits = \"off\"");
+        for (name, url) in [("wechat_pay_url", &self.wechat_pay_url), ("wechat_api_url", &self.wechat_api_url)] {
+            let Some(url) = url else { continue };
+            let host = url.strip_prefix("https://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+            let Some(host) = host else { bail!("production 模式的 {name} 必须是 https 地址，不能是模拟器") };
+            ensure!(
+                host == "weixin.qq.com" || host.ends_with(".weixin.qq.com"),
+                "production 模式的 {name} 必须是微信的地址（*.weixin.qq.com），不能是模拟器"
+            );
+        }
+        let public = self.public_url.as_deref().unwrap_or_default();
+        ensure!(public.starts_with("https://"), "production 模式需要 public_url：微信回调用的 https 地址，如 https://mall.example.com");
+        ensure!(!public.contains('?'), "public_url 不能带参数");
+        ensure!(self.mini_appid != Config::default().mini_appid, "production 模式需要您自己的 mini_appid");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn production() -> Config {
+        Config {
+            mode: Mode::Production,
+            simulator: Switch::Off,
+            public_url: Some("https://mall.example.com".into()),
+            mini_appid: "wx1234567890abcdef".into(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 443)),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn production_refuses_what_is_made_for_development() {
+        production().check().unwrap();
+        let refused = |change: fn(&mut Config)| {
+            let mut config = production();
+            change(&mut config);
+            config.check().is_err()
+        };
+        assert!(refused(|c| c.simulator = Switch::On));
+        assert!(refused(|c| c.rate_limits = Switch::Off));
+        assert!(refused(|c| c.wechat_pay_url = Some("http://127.0.0.1:8090".into())));
+        assert!(refused(|c| c.wechat_pay_url = Some("https://127.0.0.1:8090".into())));
+        assert!(refused(|c| c.wechat_api_url = Some("https://evil.example.com/weixin.qq.com".into())));
+        assert!(refused(|c| c.wechat_api_url = Some("https://evilweixin.qq.com".into())));
+        assert!(refused(|c| c.public_url = None));
+        assert!(refused(|c| c.public_url = Some("http://mall.example.com".into())));
+        assert!(refused(|c| c.mini_appid = Config::default().mini_appid));
+    }
+
+    #[test]
+    fn dev_listens_on_loopback_only() {
+        Config::default().check().unwrap();
+        let open = Config { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), ..Config::default() };
+        assert!(open.check().is_err());
+    }
+}
