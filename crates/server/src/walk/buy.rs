@@ -193,7 +193,7 @@ fn suits(sku: &Value) -> bool {
         && number(rule, "daily_cap").is_none_or(|cap| cap >= USES)
         && number(rule, "min_quantity").is_none_or(|least| least <= 1)
         && number(sku, "per_customer_limit").is_none()
-        && rule.pointer("/validity/from").is_none()
+        && rule.pointer("/validity/from").is_none_or(Value::is_null)
 }
 
 #[cfg(test)]
