@@ -212,6 +212,16 @@ impl Db {
         &self.write
     }
 
+    /// Closes all connections: a database can only be copied or dropped when nobody is in it.
+    pub async fn close(self) {
+        for connection in [self.write, self.read.0] {
+            // Closing twice is fine: on PostgreSQL both are one pool.
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "cannot close a database connection");
+            }
+        }
+    }
+
     /// One consistent view of everything.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let isolation_level = match self.backend() {
