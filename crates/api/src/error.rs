@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 /// What a handler answers when it does not succeed.
 #[derive(Debug)]
 pub struct ApiError {
-    refusal: Refusal,
+    // Boxed: a handler's Result stays small.
+    refusal: Box<Refusal>,
     /// For the log only.
     internal: Option<String>,
     /// Further members beside `error`, such as the results of a confirm.
@@ -67,7 +68,7 @@ impl ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, internal: None, extra: None }
+        Self { refusal: Box::new(refusal), internal: None, extra: None }
     }
 }
 
@@ -85,7 +86,7 @@ impl From<AppError> for ApiError {
             AppError::Wechat(text) => Some(format!("wechat: {text}")),
             AppError::Internal(text) => Some(text.clone()),
         };
-        Self { refusal: error.refusal(), internal, extra: None }
+        Self { refusal: Box::new(error.refusal()), internal, extra: None }
     }
 }
 
@@ -104,16 +105,16 @@ pub(crate) struct Failure {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let reason = self.refusal.reason;
+        let refusal = *self.refusal;
+        let reason = refusal.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = ErrorBody {
             error: ErrorDetail {
                 code: reason.code().to_owned(),
-                message: self.refusal.message,
+                message: refusal.message,
                 next_action: reason.next_action().to_owned(),
                 retryable: reason.retryable(),
-                fields: self
-                    .refusal
+                fields: refusal
                     .fields
                     .into_iter()
                     .map(|f| FieldDetail { path: f.path, message: f.message })

@@ -71,7 +71,7 @@ pub fn router(app: App, limits: Limits, metrics: PrometheusHandle) -> Router {
     let (router, document) = routes().split_for_parts();
     let limiters = state.limiters.clone();
     tokio::spawn(async move {
-        let mut every = tokio::time::interval(std::time::Duration::from_secs(60));
+        let mut every = tokio::time::interval(std::time::Duration::from_mins(1));
         loop {
             every.tick().await;
             limiters.forget_idle();

@@ -79,6 +79,9 @@ impl App {
         });
         let claimed = claimed?;
         let count = claimed.len();
+        if count > 0 {
+            self.hold_at("job.claimed").await;
+        }
         futures::future::join_all(claimed.into_iter().map(|job| self.run_job(job))).await;
         Ok(count)
     }
@@ -89,7 +92,7 @@ impl App {
         let recorded: Result<bool> = transact!(self.db, |tx| record(&tx, &job, &outcome, now));
         match (&outcome, recorded) {
             (_, Err(error)) => {
-                tracing::error!(job = %job.id, kind = %job.kind, ?error, "cannot record a job's outcome; its lease will end")
+                tracing::error!(job = %job.id, kind = %job.kind, ?error, "cannot record a job's outcome; its lease will end");
             }
             (Err(error), Ok(dead)) => {
                 metrics::counter!("job_failures_total", "kind" => job.kind.clone()).increment(1);

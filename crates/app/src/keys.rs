@@ -42,6 +42,9 @@ impl std::fmt::Debug for Keys {
 pub type SharedKeys = Arc<Keys>;
 
 /// Random bytes from the system's generator.
+///
+/// # Panics
+/// When the system's generator fails.
 pub fn entropy<const N: usize>() -> [u8; N] {
     let mut bytes = [0u8; N];
     // The only failure of the system's generator is a broken system; nothing that needs randomness may go on then.

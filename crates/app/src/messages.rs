@@ -158,7 +158,9 @@ impl App {
         if !outbox::any_new(self.db.reader(), CONSUMER).await? {
             return Ok(0);
         }
-        transact!(self.db, |tx| deliver(&tx))
+        let delivered = transact!(self.db, |tx| deliver(self, &tx));
+        self.hold_at("inbox.after_commit").await;
+        delivered
     }
 }
 
@@ -172,10 +174,11 @@ impl App {
     }
 }
 
-async fn deliver(tx: &Tx) -> Result<usize> {
+async fn deliver(app: &App, tx: &Tx) -> Result<usize> {
     let events = outbox::take(tx, CONSUMER, BATCH).await?;
     let inbox: Vec<Message> = events.iter().filter_map(message).collect();
     messages::insert(tx, &inbox).await?;
+    app.hold_at("inbox.before_commit").await;
     Ok(events.len())
 }
 

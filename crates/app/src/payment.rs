@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::Duration;
+use data_encoding::HEXLOWER;
 use hexiao_core::id::{Id as _, OrderId, PayAccountId, PaymentId};
 use hexiao_core::money::Money;
 use hexiao_core::order::OrderState;
@@ -71,7 +72,7 @@ impl App {
             Some(prepay_id) => prepay_id,
             None => self.prepay(merchant, &account, &client, &payment).await?,
         };
-        let nonce: String = entropy::<16>().iter().map(|b| format!("{b:02x}")).collect();
+        let nonce = HEXLOWER.encode(&entropy::<16>());
         Ok(PaymentSheet {
             payment_id: payment.id,
             request_payment: client.request_payment(&prepay_id, &nonce),
@@ -95,7 +96,10 @@ impl App {
             payer_openid: payment.openid.clone().unwrap_or_default(),
             profit_sharing: false,
         };
-        match client.prepay(&request).await {
+        self.hold_at("prepay.before_call").await;
+        let answer = client.prepay(&request).await;
+        self.hold_at("prepay.after_call").await;
+        match answer {
             Ok(prepay_id) => {
                 let now = self.now();
                 let done: Result<()> = transact!(self.db, |tx| async {
@@ -219,6 +223,7 @@ impl App {
     ) -> Result<Settled> {
         let paid = [paid_facts(account, client, found)?];
         let verdicts = transact!(self.db, |tx| settle_payments(self, &tx, merchant, &paid));
+        self.hold_at("settle.after_commit").await;
         self.wake.notify_one();
         verdicts?.pop().ok_or_else(|| AppError::Internal("no verdict".to_owned()))
     }

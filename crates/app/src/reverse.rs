@@ -73,7 +73,9 @@ impl App {
             .await?
             .ok_or(Reason::NotFound)?;
         let now = self.now();
-        let done: Result<(Reversed, bool)> = transact!(self.db, |tx| reverse_in(&tx, request, &found, now));
+        let done: Result<(Reversed, bool)> =
+            transact!(self.db, |tx| reverse_in(self, &tx, request, &found, now));
+        self.hold_at("reverse.after_commit").await;
         if let Err(AppError::Refused(refusal)) = &done {
             let attempt = attempt(request, &found, refusal, now);
             let logged: Result<()> = transact!(self.db, |tx| async {
@@ -103,6 +105,7 @@ fn attempt(request: &Reverse, found: &Recorded, refusal: &Refusal, now: Timestam
 }
 
 async fn reverse_in(
+    app: &App,
     tx: &Tx,
     request: &Reverse,
     found: &Recorded,
@@ -143,6 +146,7 @@ async fn reverse_in(
     }
     let reversed = write(tx, request, found, &chosen, &vouchers, now).await?;
     idempotency::store(tx, &key, request.redemption_id.into(), &hexiao_db::row::json_text(&reversed)).await?;
+    app.hold_at("reverse.before_commit").await;
     Ok((reversed, false))
 }
 

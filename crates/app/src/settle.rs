@@ -87,6 +87,7 @@ pub(crate) async fn settle_payments(
             SettleVerdict::Settle => settle_one(app, tx, merchant, payment, message, now).await?,
         });
     }
+    app.hold_at("settle.before_commit").await;
     Ok(verdicts)
 }
 

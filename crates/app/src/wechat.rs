@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hexiao_core::id::PayAccountId;
 use hexiao_db::merchants::PayAccount;
-use hexiao_wechat::{MiniClient, MiniConfig, PayClient, PayConfig, PlatformKey};
 pub use hexiao_wechat::Account;
+use hexiao_wechat::{MiniClient, MiniConfig, PayClient, PayConfig, PlatformKey};
 use secrecy::SecretString;
 use tokio::sync::RwLock;
 

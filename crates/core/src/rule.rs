@@ -148,7 +148,7 @@ impl RedemptionRule {
         }
         match &self.validity {
             Validity::FromPayment { days } if *days == 0 || *days > 3650 => {
-                wrong("validity.days", "有效天数应为 1–3650")
+                wrong("validity.days", "有效天数应为 1–3650");
             }
             Validity::FromPayment { days }
                 if self.refund != RefundPolicy::None && *days > MAX_REFUNDABLE_DAYS =>
@@ -307,6 +307,7 @@ mod hhmm {
     use chrono::NaiveTime;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(time: &NaiveTime, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(&time.format("%H:%M"))
     }

@@ -38,7 +38,7 @@ pub trait FromRow: Sized {
     fn from_row(row: &Row) -> Result<Self>;
 }
 
-fn corrupt(column: &str, detail: impl ToString) -> DbError {
+fn corrupt(column: &str, detail: impl std::fmt::Display) -> DbError {
     DbError::Corrupt { column: column.to_owned(), detail: detail.to_string() }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use data_encoding::HEXLOWER;
 use hexiao_core::id::{
     CustomerId, LineId, LockId, MerchantId, OrderId, ProductId, RefundId, SkuId, StoreId, VoucherId,
 };
@@ -145,7 +146,7 @@ pub async fn taken_hashes(
     merchant: MerchantScope,
     hashes: &[Vec<u8>],
 ) -> Result<HashSet<Vec<u8>>> {
-    let hex: Vec<String> = hashes.iter().map(|h| h.iter().map(|b| format!("{b:02x}")).collect()).collect();
+    let hex: Vec<String> = hashes.iter().map(|h| HEXLOWER.encode(h)).collect();
     let set = match c.backend() {
         DbBackend::Sqlite => "(SELECT unhex(value) FROM json_each($2))",
         _ => "(SELECT decode(x, 'hex') FROM jsonb_array_elements_text($2::jsonb) AS x)",

@@ -48,7 +48,8 @@ pub async fn run(config: &Config, args: SeedArgs) -> anyhow::Result<()> {
     ensure!(config.mode == Mode::Dev, "bench-seed 只能用于 dev 模式");
     let db = compose::prepare_dev(config).await?;
     ensure!(merchants::first(db.reader()).await?.is_none(), "bench-seed 需要一个空的数据库");
-    let simulator = hexiao_wechat_sim::start(crate::simulator::config(&config.keys_dir(), &config.mini_appid)?).await?;
+    let simulator =
+        hexiao_wechat_sim::start(crate::simulator::config(&config.keys_dir(), &config.mini_appid)?).await?;
     let urls = compose::wechat_urls(config, Some(&simulator.url()));
     let app = compose::app(config, db, urls, "http://127.0.0.1:9".to_owned()).await?;
     let mut data = demo_data(DEMO_SEED);
@@ -100,7 +101,8 @@ async fn people(app: &App, count: usize) -> anyhow::Result<(Vec<StoreId>, Vec<Va
         };
         app.create_staff(&owner, member).await.map_err(refused)?;
         let request = StaffSignIn { phone, password: DEMO_PASSWORD.to_owned(), merchant_id: None };
-        let (_, tokens) = app.sign_in_staff(request).await.map_err(refused)?.map_err(|_| anyhow!("several merchants"))?;
+        let (_, tokens) =
+            app.sign_in_staff(request).await.map_err(refused)?.map_err(|_| anyhow!("several merchants"))?;
         // Access tokens live 15 minutes; a long run refreshes.
         staff.push(json!({"store_id": store_id, "access_token": tokens.access_token, "refresh_token": tokens.refresh_token}));
         stores.push(store_id);
@@ -148,7 +150,13 @@ async fn product(app: &App) -> anyhow::Result<SkuId> {
     created.skus.first().map(|s| s.id).context("no SKU")
 }
 
-async fn buy(app: &App, simulator: &SimHandle, stores: &[StoreId], sku: SkuId, wanted: usize) -> anyhow::Result<Vec<Value>> {
+async fn buy(
+    app: &App,
+    simulator: &SimHandle,
+    stores: &[StoreId],
+    sku: SkuId,
+    wanted: usize,
+) -> anyhow::Result<Vec<Value>> {
     let (customer, _) = app.sign_in_customer("sim-bench").await.map_err(refused)?;
     let scope = CustomerScope::of_session(customer.id);
     let mut out = Vec::with_capacity(wanted);
@@ -158,13 +166,18 @@ async fn buy(app: &App, simulator: &SimHandle, stores: &[StoreId], sku: SkuId, w
         round += 1;
         let request = PlaceOrder {
             customer_id: customer.id,
-            quote: QuoteRequest { store_id: stores[staff], lines: vec![OrderLineRequest { sku_id: sku, quantity: UNITS }] },
+            quote: QuoteRequest {
+                store_id: stores[staff],
+                lines: vec![OrderLineRequest { sku_id: sku, quantity: UNITS }],
+            },
             remark: String::new(),
             key: format!("seed-order-{round}"),
         };
         let placed = app.place_order(request).await.map_err(refused)?;
-        let sheet = app.pay_order(scope, placed.order_id, &format!("seed-pay-{round}")).await.map_err(refused)?;
-        let args = PayArgs { out_trade_no: sheet.payment_id.to_string(), openid: None, request_payment: None };
+        let sheet =
+            app.pay_order(scope, placed.order_id, &format!("seed-pay-{round}")).await.map_err(refused)?;
+        let args =
+            PayArgs { out_trade_no: sheet.payment_id.to_string(), openid: None, request_payment: None };
         simulator.pay(args).map_err(|e| anyhow!("{e}"))?;
         app.settle_now(placed.merchant, sheet.payment_id).await.map_err(refused)?;
         let owner = merchants::get(app.db.reader(), placed.merchant).await?.context("merchant")?;

@@ -225,7 +225,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn"));
+    let filter =
+        EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first subscriber.
     let _ = match format {
@@ -234,7 +235,10 @@ fn log_to_stderr(format: LogFormat) {
     };
 }
 
-async fn serve_until_stopped(config: &Config, ready: impl FnOnce(&serve::Running) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn serve_until_stopped(
+    config: &Config,
+    ready: impl FnOnce(&serve::Running) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let running = serve::start(config).await?;
     println!("hexiao 已启动：{}", running.url);
     if let Some(simulator) = &running.simulator {
@@ -274,7 +278,10 @@ async fn run_demo(mut config: Config, port: u16, load_only: bool) -> anyhow::Res
 fn print_guide(running: &serve::Running, data: &demo::data::DemoData) {
     let url = &running.url;
     let simulator = running.simulator.as_ref().map(hexiao_wechat_sim::SimHandle::url).unwrap_or_default();
-    println!("\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {url}/metrics\n\n账号（密码都是 {}）：", demo::data::DEMO_PASSWORD);
+    println!(
+        "\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {url}/metrics\n\n账号（密码都是 {}）：",
+        demo::data::DEMO_PASSWORD
+    );
     let mut seen = Vec::new();
     for member in &data.staff {
         if !seen.contains(&member.role) {

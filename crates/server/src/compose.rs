@@ -31,7 +31,12 @@ pub async fn prepare_dev(config: &Config) -> anyhow::Result<Db> {
 }
 
 /// The use cases. `pay_url` and `api_url` say where WeChat is.
-pub async fn app(config: &Config, db: Db, wechat_urls: (String, String), public_url: String) -> anyhow::Result<App> {
+pub async fn app(
+    config: &Config,
+    db: Db,
+    wechat_urls: (String, String),
+    public_url: String,
+) -> anyhow::Result<App> {
     app_with_clock(config, db, wechat_urls, public_url, Arc::new(SystemClock)).await
 }
 
@@ -50,12 +55,14 @@ pub async fn app_with_clock(
         None if config.mode == Mode::Dev => MINI_SECRET.to_owned().into(),
         None => {
             let path = config.keys_dir().join("mini_secret.txt");
-            let text = std::fs::read_to_string(&path).with_context(|| format!("没有找到小程序密钥 {}", path.display()))?;
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("没有找到小程序密钥 {}", path.display()))?;
             text.trim().to_owned().into()
         }
     };
     let settings = WechatSettings {
-        pay_backup_url: (config.mode == Mode::Production && config.wechat_pay_url.is_none()).then(|| "https://api2.mch.weixin.qq.com".to_owned()),
+        pay_backup_url: (config.mode == Mode::Production && config.wechat_pay_url.is_none())
+            .then(|| "https://api2.mch.weixin.qq.com".to_owned()),
         pay_base_url: pay_url,
         api_base_url: api_url,
         key_dir: config.keys_dir().join("wechat"),

@@ -110,13 +110,16 @@ impl Config {
             None => figment = figment.merge(Toml::file("hexiao.toml")),
         }
         // Variables of the test tools share the prefix; they are no configuration.
-        let ours = Env::prefixed("HEXIAO_").filter(|key| !key.starts_with("test_") && !matches!(key.as_str(), "bin" | "seeds" | "hold_at"));
+        let ours = Env::prefixed("HEXIAO_")
+            .filter(|key| !key.starts_with("test_") && !matches!(key.as_str(), "bin" | "seeds" | "hold_at"));
         figment.merge(ours).extract().context("配置有误（未知的键会被拒绝，键名见 hexiao serve --help）")
     }
 
     /// The database's address.
     pub fn database_url(&self) -> String {
-        self.database_url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data.join("hexiao.db").display()))
+        self.database_url
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", self.data.join("hexiao.db").display()))
     }
 
     /// Where the keys are.
@@ -137,19 +140,30 @@ impl Config {
     }
 
     fn check_production(&self) -> anyhow::Result<()> {
-        ensure!(self.simulator == Switch::Off, "production 模式不能启动微信模拟器：请设置 simulator = \"off\"");
+        ensure!(
+            self.simulator == Switch::Off,
+            "production 模式不能启动微信模拟器：请设置 simulator = \"off\""
+        );
         ensure!(self.rate_limits == Switch::On, "production 模式不能关闭限流：请去掉 rate_limits = \"off\"");
-        for (name, url) in [("wechat_pay_url", &self.wechat_pay_url), ("wechat_api_url", &self.wechat_api_url)] {
+        for (name, url) in
+            [("wechat_pay_url", &self.wechat_pay_url), ("wechat_api_url", &self.wechat_api_url)]
+        {
             let Some(url) = url else { continue };
-            let host = url.strip_prefix("https://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
-            let Some(host) = host else { bail!("production 模式的 {name} 必须是 https 地址，不能是模拟器") };
+            let host =
+                url.strip_prefix("https://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+            let Some(host) = host else {
+                bail!("production 模式的 {name} 必须是 https 地址，不能是模拟器")
+            };
             ensure!(
                 host == "weixin.qq.com" || host.ends_with(".weixin.qq.com"),
                 "production 模式的 {name} 必须是微信的地址（*.weixin.qq.com），不能是模拟器"
             );
         }
         let public = self.public_url.as_deref().unwrap_or_default();
-        ensure!(public.starts_with("https://"), "production 模式需要 public_url：微信回调用的 https 地址，如 https://mall.example.com");
+        ensure!(
+            public.starts_with("https://"),
+            "production 模式需要 public_url：微信回调用的 https 地址，如 https://mall.example.com"
+        );
         ensure!(!public.contains('?'), "public_url 不能带参数");
         ensure!(self.mini_appid != Config::default().mini_appid, "production 模式需要您自己的 mini_appid");
         Ok(())

@@ -24,7 +24,8 @@ pub fn errors() -> String {
             Fault::System => "system",
         };
         let retry = if reason.retryable() { "yes" } else { "" };
-        let (code, status, message, next) = (reason.code(), reason.status(), reason.message(), reason.next_action());
+        let (code, status, message, next) =
+            (reason.code(), reason.status(), reason.message(), reason.next_action());
         // Writing to a String cannot fail.
         let _ = writeln!(out, "| `{code}` | {status} | {fault} | {retry} | {message} | {next} |");
     }

@@ -72,15 +72,25 @@ pub async fn run(config: &Config, args: InitArgs) -> anyhow::Result<()> {
     let keys = config.keys_dir().join("wechat").join(&new.pay_account.key_ref);
     secrets::create_private_dir(&keys)?;
     let urls = compose::wechat_urls(config, None);
-    let app = compose::app(&Config { mini_secret: Some("unused".to_owned().into()), ..config.clone() }, db, urls, String::new()).await?;
+    let app = compose::app(
+        &Config { mini_secret: Some("unused".to_owned().into()), ..config.clone() },
+        db,
+        urls,
+        String::new(),
+    )
+    .await?;
     let name = new.name.clone();
     let (merchant, owner, account) = app.create_merchant(new).await.map_err(|e| {
         let refusal = e.refusal();
-        let fields: Vec<String> = refusal.fields.iter().map(|f| format!("{}：{}", f.path, f.message)).collect();
+        let fields: Vec<String> =
+            refusal.fields.iter().map(|f| format!("{}：{}", f.path, f.message)).collect();
         anyhow!("{} {}", refusal.message, fields.join("；"))
     })?;
     println!("商家「{name}」已创建\n  商家   {merchant}\n  老板   {owner}\n  支付账号 {account}");
-    let missing: Vec<&str> = ["merchant_key.pem", "merchant_serial.txt", "api_v3_key.txt"].into_iter().filter(|f| !keys.join(f).exists()).collect();
+    let missing: Vec<&str> = ["merchant_key.pem", "merchant_serial.txt", "api_v3_key.txt"]
+        .into_iter()
+        .filter(|f| !keys.join(f).exists())
+        .collect();
     if !missing.is_empty() {
         println!("\n收款前请把微信支付的密钥文件放进 {}：", keys.display());
         for (file, what) in [
@@ -104,10 +114,14 @@ pub async fn run(config: &Config, args: InitArgs) -> anyhow::Result<()> {
 fn gather(config: &Config, args: InitArgs) -> anyhow::Result<NewMerchant> {
     let name = ask(args.name, "商家名称")?;
     let name = clean_text(&name, 1, 60).map_err(|e| anyhow!("商家名称：{e}"))?;
-    let owner_name = clean_text(&ask(args.owner_name, "老板姓名")?, 1, 30).map_err(|e| anyhow!("老板姓名：{e}"))?;
+    let owner_name =
+        clean_text(&ask(args.owner_name, "老板姓名")?, 1, 30).map_err(|e| anyhow!("老板姓名：{e}"))?;
     let phone = MobilePhone::parse(&ask(args.owner_phone, "老板手机号")?).map_err(|e| anyhow!("{e}"))?;
     let password = match args.owner_password_file {
-        Some(path) => fs::read_to_string(&path).with_context(|| format!("不能读取 {}", path.display()))?.trim_end().to_owned(),
+        Some(path) => fs::read_to_string(&path)
+            .with_context(|| format!("不能读取 {}", path.display()))?
+            .trim_end()
+            .to_owned(),
         None => ask(None, "老板密码（8 个字符以上，含字母和数字）")?,
     };
     if config.mode == Mode::Production && password == crate::demo::data::DEMO_PASSWORD {
@@ -115,15 +129,23 @@ fn gather(config: &Config, args: InitArgs) -> anyhow::Result<NewMerchant> {
     }
     let mchid = ask(args.mchid, "微信支付商户号")?;
     let appid = args.appid.unwrap_or_else(|| config.mini_appid.clone());
-    ensure!(args.key_ref.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "密钥目录名只能用字母、数字、- 和 _");
+    ensure!(
+        args.key_ref.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+        "密钥目录名只能用字母、数字、- 和 _"
+    );
     let account = match args.sub_mchid {
         None => Account::Direct { appid, mchid },
-        Some(sub_mchid) => Account::Partner { sp_appid: appid, sp_mchid: mchid, sub_appid: args.sub_appid, sub_mchid },
+        Some(sub_mchid) => {
+            Account::Partner { sp_appid: appid, sp_mchid: mchid, sub_appid: args.sub_appid, sub_mchid }
+        }
     };
     let agreements = match args.agreements {
         None => agreements(&name),
         Some(dir) => {
-            let read = |file: &str| fs::read_to_string(dir.join(file)).with_context(|| format!("不能读取 {}", dir.join(file).display()));
+            let read = |file: &str| {
+                fs::read_to_string(dir.join(file))
+                    .with_context(|| format!("不能读取 {}", dir.join(file).display()))
+            };
             Agreements {
                 user_agreement: read("user_agreement.md")?,
                 privacy_policy: read("privacy_policy.md")?,

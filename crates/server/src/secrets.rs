@@ -64,13 +64,19 @@ pub fn ensure_generated(dir: &Path, origin: Mode) -> anyhow::Result<()> {
 /// Reads the keys of an installation.
 pub fn load(dir: &Path, mode: Mode) -> anyhow::Result<Keys> {
     let path = dir.join(FILE);
-    let text = fs::read_to_string(&path).with_context(|| format!("没有找到密钥文件 {}：请先运行 hexiao init", path.display()))?;
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("没有找到密钥文件 {}：请先运行 hexiao init", path.display()))?;
     // The error's own text would quote the file.
-    let stored: Stored = toml::from_str(&text).map_err(|_| anyhow!("密钥文件 {} 的格式不对", path.display()))?;
+    let stored: Stored =
+        toml::from_str(&text).map_err(|_| anyhow!("密钥文件 {} 的格式不对", path.display()))?;
     if mode == Mode::Production && stored.origin == Mode::Dev {
-        bail!("{} 里是开发用的密钥，production 模式拒绝使用：请在新的数据目录运行 hexiao init --production", path.display());
+        bail!(
+            "{} 里是开发用的密钥，production 模式拒绝使用：请在新的数据目录运行 hexiao init --production",
+            path.display()
+        );
     }
-    let access = Ed25519KeyPair::from_seed_unchecked(&unhex(&stored.access_token_seed)?).map_err(|_| anyhow!("access_token_seed 不对"))?;
+    let access = Ed25519KeyPair::from_seed_unchecked(&unhex(&stored.access_token_seed)?)
+        .map_err(|_| anyhow!("access_token_seed 不对"))?;
     let pkcs8 = access.to_pkcs8().map_err(|_| anyhow!("access_token_seed 不对"))?;
     let ticket = |k: &StoredKey| -> anyhow::Result<TicketSigner> {
         Ok(TicketSigner::from_seed(u8::try_from(k.id)?, &unhex(&k.hex)?)?)
@@ -79,8 +85,16 @@ pub fn load(dir: &Path, mode: Mode) -> anyhow::Result<Keys> {
     let verifiers = TicketVerifiers::new(signers.iter().map(|s| (s.key_id(), s.public_key())))?;
     let current = u8::try_from(stored.current)?;
     let signer = signers.into_iter().find(|s| s.key_id() == current).context("缺少当前的 ticket key")?;
-    let peppers = stored.peppers.iter().map(|k| Ok(Pepper::new(k.id, &unhex(&k.hex)?))).collect::<anyhow::Result<Vec<_>>>()?;
-    let code_keys = stored.code_keys.iter().map(|k| Ok(CodeKey::new(k.id, &unhex(&k.hex)?))).collect::<anyhow::Result<Vec<_>>>()?;
+    let peppers = stored
+        .peppers
+        .iter()
+        .map(|k| Ok(Pepper::new(k.id, &unhex(&k.hex)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let code_keys = stored
+        .code_keys
+        .iter()
+        .map(|k| Ok(CodeKey::new(k.id, &unhex(&k.hex)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Keys {
         peppers: Keyring::new(stored.current, peppers)?,
         code_keys: Keyring::new(stored.current, code_keys)?,
@@ -95,13 +109,18 @@ pub fn load(dir: &Path, mode: Mode) -> anyhow::Result<Keys> {
 }
 
 fn unhex(text: &str) -> anyhow::Result<[u8; 32]> {
-    let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| anyhow!("密钥文件里有一项不是 64 位十六进制"))?;
+    let bytes =
+        HEXLOWER.decode(text.as_bytes()).map_err(|_| anyhow!("密钥文件里有一项不是 64 位十六进制"))?;
     bytes.try_into().map_err(|_| anyhow!("密钥文件里有一项的长度不对"))
 }
 
 /// Creates a folder that only its owner may enter.
 pub fn create_private_dir(dir: &Path) -> anyhow::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("不能创建目录 {}", dir.display()))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("不能创建目录 {}", dir.display()))
 }
 
 /// Writes a file that only its owner may read; an existing one is never overwritten.
@@ -125,7 +144,8 @@ pub fn generate_merchant_keys(dir: &Path) -> anyhow::Result<()> {
     }
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| anyhow!("不能生成商户密钥"))?;
     let private: Pkcs8V1Der<'static> = pair.as_der().map_err(|_| anyhow!("不能导出商户密钥"))?;
-    let public: PublicKeyX509Der<'static> = pair.public_key().as_der().map_err(|_| anyhow!("不能导出商户公钥"))?;
+    let public: PublicKeyX509Der<'static> =
+        pair.public_key().as_der().map_err(|_| anyhow!("不能导出商户公钥"))?;
     write_private(&dir.join("merchant_public_key.pem"), &pem("PUBLIC KEY", public.as_ref()))?;
     write_private(&dir.join("merchant_serial.txt"), &HEXUPPER.encode(&entropy::<20>()))?;
     write_private(&dir.join("api_v3_key.txt"), &HEXLOWER.encode(&entropy::<16>()))?;
@@ -138,12 +158,15 @@ pub fn generate_merchant_keys(dir: &Path) -> anyhow::Result<()> {
 /// PEM with lines of 64 characters.
 pub fn pem(label: &str, der: &[u8]) -> String {
     let body = BASE64.encode(der);
-    let lines: Vec<String> = body.as_bytes().chunks(64).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+    let lines: Vec<String> =
+        body.as_bytes().chunks(64).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -153,7 +176,6 @@ mod tests {
         let before = fs::read_to_string(dir.join(FILE)).unwrap();
         ensure_generated(&dir, Mode::Dev).unwrap();
         assert_eq!(fs::read_to_string(dir.join(FILE)).unwrap(), before);
-        use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(dir.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
         load(&dir, Mode::Dev).unwrap();
         assert!(load(&dir, Mode::Production).is_err());

@@ -83,7 +83,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         Switch::On => Some(crate::simulator::start(config).await?),
         Switch::Off => None,
     };
-    let urls = compose::wechat_urls(config, simulator.as_ref().map(|s| s.url()).as_deref());
+    let urls = compose::wechat_urls(config, simulator.as_ref().map(SimHandle::url).as_deref());
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let app = compose::app(config, db, urls, public_url).await?;
     let (stop, tasks) = run(app.clone(), listener, limits(config.rate_limits))?;
@@ -91,7 +91,11 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
 }
 
 /// Serves use cases on a listener, and their worker.
-pub fn run(app: App, listener: TcpListener, limits: Limits) -> anyhow::Result<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> {
+pub fn run(
+    app: App,
+    listener: TcpListener,
+    limits: Limits,
+) -> anyhow::Result<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> {
     let stop = CancellationToken::new();
     let router = hexiao_api::router(app.clone(), limits, metrics()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

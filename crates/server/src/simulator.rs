@@ -33,7 +33,11 @@ pub fn ensure_keys(keys_dir: &Path) -> anyhow::Result<PlatformKeys> {
         write_private(&own.join("platform_cert.pem"), &pem.certificate_pem)?;
     }
     let read = |name: &str| fs::read_to_string(own.join(name)).with_context(|| format!("simulator/{name}"));
-    let platform = PlatformKeys::from_pem(&read("platform_key.pem")?, &read("platform_cert.pem")?, &read("public_key_id.txt")?)?;
+    let platform = PlatformKeys::from_pem(
+        &read("platform_key.pem")?,
+        &read("platform_cert.pem")?,
+        &read("public_key_id.txt")?,
+    )?;
     for reference in [DIRECT_REF, PARTNER_REF] {
         let dir = keys_dir.join("wechat").join(reference);
         generate_merchant_keys(&dir)?;
@@ -56,7 +60,11 @@ pub fn config(keys_dir: &Path, mini_appid: &str) -> anyhow::Result<SimConfig> {
     let platform = ensure_keys(keys_dir)?;
     let merchant = |reference: &str, mchid: &str, subs: Vec<SubMerchant>| -> anyhow::Result<SimMerchant> {
         let dir = keys_dir.join("wechat").join(reference);
-        let read = |name: &str| fs::read_to_string(dir.join(name)).map(|t| t.trim().to_owned()).with_context(|| format!("{reference}/{name}"));
+        let read = |name: &str| {
+            fs::read_to_string(dir.join(name))
+                .map(|t| t.trim().to_owned())
+                .with_context(|| format!("{reference}/{name}"))
+        };
         Ok(SimMerchant {
             mchid: mchid.to_owned(),
             appids: vec![mini_appid.to_owned()],
@@ -68,8 +76,10 @@ pub fn config(keys_dir: &Path, mini_appid: &str) -> anyhow::Result<SimConfig> {
     };
     let sub = SubMerchant { mchid: SUB_MCHID.to_owned(), appid: None };
     let mut config = SimConfig::new(platform);
-    config.merchants = vec![merchant(DIRECT_REF, DIRECT_MCHID, vec![])?, merchant(PARTNER_REF, PARTNER_MCHID, vec![sub])?];
-    config.mini_programs = vec![SimMiniProgram { appid: mini_appid.to_owned(), secret: MINI_SECRET.to_owned() }];
+    config.merchants =
+        vec![merchant(DIRECT_REF, DIRECT_MCHID, vec![])?, merchant(PARTNER_REF, PARTNER_MCHID, vec![sub])?];
+    config.mini_programs =
+        vec![SimMiniProgram { appid: mini_appid.to_owned(), secret: MINI_SECRET.to_owned() }];
     config.refund_delay = Duration::from_secs(1);
     Ok(config)
 }
@@ -79,5 +89,10 @@ pub async fn start(settings: &crate::config::Config) -> anyhow::Result<SimHandle
     let mut config = config(&settings.keys_dir(), &settings.mini_appid)?;
     config.listen = settings.simulator_listen;
     config.state_file = Some(settings.data.join("simulator.jsonl"));
-    hexiao_wechat_sim::start(config).await.with_context(|| format!("微信模拟器不能监听 {}（端口被占用？可用 --simulator-port 换一个）", settings.simulator_listen))
+    hexiao_wechat_sim::start(config).await.with_context(|| {
+        format!(
+            "微信模拟器不能监听 {}（端口被占用？可用 --simulator-port 换一个）",
+            settings.simulator_listen
+        )
+    })
 }

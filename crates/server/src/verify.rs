@@ -22,6 +22,8 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
             println!("数据完整：{} 项检查全部通过", report.checks.len());
             Ok(())
         }
-        Some((check, row)) => bail!("{} 不成立，第一处：{} {}：{}", check.name, row.table, row.id, row.detail),
+        Some((check, row)) => {
+            bail!("{} 不成立，第一处：{} {}：{}", check.name, row.table, row.id, row.detail)
+        }
     }
 }

@@ -40,7 +40,11 @@ pub struct Client {
 impl Client {
     /// Not signed in.
     pub fn anonymous(base: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(40)).build().unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(std::time::Duration::from_secs(40))
+            .build()
+            .unwrap();
         Self { http, base: base.to_owned(), token: None, id: String::new() }
     }
 
@@ -85,7 +89,13 @@ impl Client {
     }
 
     /// Any request; an error when the connection broke, as it does when the server is killed.
-    pub async fn try_send(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> reqwest::Result<Answer> {
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: Option<&str>,
+    ) -> reqwest::Result<Answer> {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);

@@ -3,7 +3,13 @@
 //!
 //! Nothing here is a mock: a [`TestApp`] is composed by the same code as `hexiao serve`.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set up its world must stop there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "a test that cannot set up its world must stop there"
+)]
 
 mod app;
 mod client;
@@ -12,9 +18,9 @@ pub mod postgres;
 mod process;
 mod shop;
 
+pub use app::verify;
 pub use app::{Backend, PASSWORD, TestApp, wait_until};
 pub use client::{Answer, Client};
-pub use app::verify;
 pub use process::{ServerProcess, TestDatabaseUrl, binary, free_port, prepare_data};
 pub use shop::{Bought, Shop};
 
@@ -26,7 +32,6 @@ pub type StaffClient = Client;
 macro_rules! on_both {
     ($name:ident, |$app:ident| async $body:block) => {
         mod $name {
-            #[allow(unused_imports, reason = "a short test may need none of them")]
             use super::*;
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {

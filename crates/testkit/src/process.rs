@@ -43,7 +43,11 @@ pub fn binary() -> PathBuf {
     }
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join("hexiao");
-    assert!(path.exists(), "{} is missing: run `cargo build -p hexiao-server` or set HEXIAO_BIN", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build -p hexiao-server` or set HEXIAO_BIN",
+        path.display()
+    );
     path
 }
 
@@ -60,13 +64,27 @@ impl ServerProcess {
     }
 
     /// The same on a given port, so that WeChat's callbacks find it again after a restart.
-    pub async fn start_on(port: u16, data: &Path, database_url: &str, wechat: &str, env: &[(&str, &str)]) -> Self {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("server.log")).unwrap();
+    pub async fn start_on(
+        port: u16,
+        data: &Path,
+        database_url: &str,
+        wechat: &str,
+        env: &[(&str, &str)],
+    ) -> Self {
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(data.join("server.log")).unwrap();
         let mut command = Command::new(binary());
         command
             .arg("serve")
             .args(["--data".as_ref(), data.as_os_str()])
-            .args(["--database-url", database_url, "--listen", &format!("127.0.0.1:{port}"), "--wechat-url", wechat])
+            .args([
+                "--database-url",
+                database_url,
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--wechat-url",
+                wechat,
+            ])
             .env("HEXIAO_RATE_LIMITS", "off")
             .env("RUST_LOG", "info")
             .envs(env.iter().copied())
@@ -87,7 +105,8 @@ impl ServerProcess {
             let exited = self.child.try_wait().unwrap();
             let log = || std::fs::read_to_string(data.join("server.log")).unwrap_or_default();
             assert!(exited.is_none(), "the server exited: {}", log());
-            if client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|r| r.status().is_success()) {
+            if client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|r| r.status().is_success())
+            {
                 return;
             }
             assert!(Instant::now() < deadline, "the server did not become ready: {}", log());

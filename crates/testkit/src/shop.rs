@@ -33,7 +33,8 @@ impl TestApp {
     /// A store that is open around the clock.
     pub async fn store(&self, name: &str) -> StoreId {
         let owner = self.owner().await;
-        let hours: Vec<Value> = (1..=7).map(|d| json!({"weekday": d, "from": "00:00", "to": "24:00"})).collect();
+        let hours: Vec<Value> =
+            (1..=7).map(|d| json!({"weekday": d, "from": "00:00", "to": "24:00"})).collect();
         let body = json!({"name": name, "address": "上海市黄浦区南京东路 1 号", "lat": 31.2381, "lng": 121.4847, "phone": "021-62580000", "hours": hours});
         let made = owner.post("/api/v1/merchant/stores", body).await.expect(201);
         StoreId::parse(made["id"].as_str().unwrap()).unwrap()
@@ -89,7 +90,12 @@ impl TestApp {
         let path = format!("/api/v1/customer/orders/{order}");
         wait_until("the order is paid", async || customer.get(&path).await.body["state"] == "Paid").await;
         let body = customer.get(&path).await.expect(200);
-        let vouchers = body["vouchers"].as_array().unwrap().iter().map(|v| v["id"].as_str().unwrap().to_owned()).collect();
+        let vouchers = body["vouchers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v["id"].as_str().unwrap().to_owned())
+            .collect();
         Bought { order, out_trade_no: sheet["out_trade_no"].as_str().unwrap().to_owned(), vouchers }
     }
 
@@ -106,7 +112,14 @@ impl Client {
     }
 
     /// Confirms what a prepare answered, for one voucher; acknowledges what asks for attention.
-    pub async fn confirm(&self, store: StoreId, prepared: &Value, voucher: &str, quantity: u32, key: &str) -> Answer {
+    pub async fn confirm(
+        &self,
+        store: StoreId,
+        prepared: &Value,
+        voucher: &str,
+        quantity: u32,
+        key: &str,
+    ) -> Answer {
         let body = json!({
             "store_id": store, "prepare_token": prepared["prepare_token"], "items": [{"voucher_id": voucher, "quantity": quantity}],
             "atomicity": "all", "acknowledge": ["just_redeemed"],
@@ -115,7 +128,14 @@ impl Client {
     }
 
     /// Scans and confirms in one go.
-    pub async fn redeem(&self, app: &TestApp, customer: &Client, store: StoreId, voucher: &str, quantity: u32) -> Answer {
+    pub async fn redeem(
+        &self,
+        app: &TestApp,
+        customer: &Client,
+        store: StoreId,
+        voucher: &str,
+        quantity: u32,
+    ) -> Answer {
         let qr = app.voucher(customer, voucher).await["qr"].clone();
         let prepared = self.prepare(store, &qr).await.expect(200);
         self.confirm(store, &prepared, voucher, quantity, &uuid::Uuid::now_v7().to_string()).await

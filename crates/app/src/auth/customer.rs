@@ -15,7 +15,7 @@ use crate::keys::new_id;
 impl App {
     /// Exchanges a login code for a session. The first sign-in makes the customer.
     pub async fn sign_in_customer(&self, code: &str) -> Result<(Customer, Tokens)> {
-        let who = self.wechat.mini().code2session(code).await.map_err(refuse)?;
+        let who = self.wechat.mini().code2session(code).await.map_err(|e| refuse(&e))?;
         let new = Customer {
             id: new_id(),
             appid: self.wechat.mini_appid().to_owned(),
@@ -44,7 +44,7 @@ async fn sign_in(
     Ok((customer, tokens))
 }
 
-fn refuse(error: MiniError) -> AppError {
+fn refuse(error: &MiniError) -> AppError {
     match error {
         MiniError::InvalidCode | MiniError::CodeUsed => Reason::LoginCodeInvalid.into(),
         MiniError::UserBlocked => Reason::AccountDisabled.into(),

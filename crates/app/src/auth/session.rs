@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use hexiao_core::id::SessionId;
 use hexiao_core::reason::Reason;
 use hexiao_core::scope::{CustomerScope, MerchantScope, StoreScope, Stores};
@@ -71,8 +72,7 @@ fn tokens(app: &App, id: SessionId, refresh_token: String, now: Timestamp) -> Re
 }
 
 fn new_refresh_token() -> String {
-    let bytes: [u8; 32] = entropy();
-    format!("hxr_{}", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+    format!("hxr_{}", HEXLOWER.encode(&entropy::<32>()))
 }
 
 impl App {

@@ -289,18 +289,32 @@ impl App {
     pub async fn reset_password_by_phone(&self, phone: &MobilePhone, password: &str) -> Result<usize> {
         check_password(password)?;
         let hash = self.hash_password(password.to_owned()).await?;
-        let hashes: Vec<[u8; 32]> = self.keys.peppers.phone_hashes(phone).into_iter().map(|(_, h)| h.0).collect();
+        let hashes: Vec<[u8; 32]> =
+            self.keys.peppers.phone_hashes(phone).into_iter().map(|(_, h)| h.0).collect();
         let accounts = staff::by_phone_for_sign_in(self.db.reader(), &hashes).await?;
         let now = self.now();
         let done: Result<()> = transact!(self.db, |tx| async {
             for account in &accounts {
                 let merchant = hexiao_core::scope::MerchantScope::of_system(account.merchant_id);
                 let Some(mut member) = staff::lock(&tx, merchant, account.id).await? else { continue };
-                let stores: Vec<_> = staff::stores_of(&tx, merchant, &[member.id]).await?.into_iter().map(|s| s.store_id).collect();
+                let stores: Vec<_> = staff::stores_of(&tx, merchant, &[member.id])
+                    .await?
+                    .into_iter()
+                    .map(|s| s.store_id)
+                    .collect();
                 member.password_hash.clone_from(&hash);
                 staff::update(&tx, &member, &stores, now).await?;
                 hexiao_db::sessions::revoke_of_staff(&tx, merchant, member.id, now).await?;
-                hexiao_db::audit::record(&tx, merchant, None, "staff.reset_password", &member.id.to_string(), &serde_json::json!({}), now).await?;
+                hexiao_db::audit::record(
+                    &tx,
+                    merchant,
+                    None,
+                    "staff.reset_password",
+                    &member.id.to_string(),
+                    &serde_json::json!({}),
+                    now,
+                )
+                .await?;
             }
             Ok(())
         });

@@ -61,7 +61,8 @@ impl App {
 
     async fn close_orders(&self, requests: &[CloseRequest]) -> Result<Vec<Result<(), Refusal>>> {
         let now = self.now();
-        let verdicts = transact!(self.db, |tx| close_in(&tx, requests, now));
+        let verdicts = transact!(self.db, |tx| close_in(self, &tx, requests, now));
+        self.hold_at("close.after_commit").await;
         self.wake.notify_one();
         verdicts
     }
@@ -69,6 +70,7 @@ impl App {
 
 /// Closes orders; each has its own verdict. Order of locks: payment, order, stock.
 pub(crate) async fn close_in(
+    app: &App,
     tx: &Tx,
     requests: &[CloseRequest],
     now: Timestamp,
@@ -105,6 +107,7 @@ pub(crate) async fn close_in(
         };
         verdicts.push(verdict);
     }
+    app.hold_at("close.before_commit").await;
     Ok(verdicts)
 }
 

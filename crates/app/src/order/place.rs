@@ -63,6 +63,7 @@ impl App {
         let verdicts: Result<Vec<Result<Placed, Refusal>>> =
             transact!(self.db, |tx| place_orders(self, &tx, merchant, &requests));
         let placed = verdicts?.pop().ok_or_else(|| AppError::Internal("no verdict".to_owned()))??;
+        self.hold_at("order.after_commit").await;
         self.wake.notify_one();
         Ok(placed)
     }
@@ -107,6 +108,7 @@ pub(crate) async fn place_orders(
         };
         verdicts.push(verdict);
     }
+    app.hold_at("order.before_commit").await;
     Ok(verdicts)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::Duration;
-use hexiao_core::id::{OrderId, RedemptionId, StoreId, VoucherId};
+use hexiao_core::id::{CustomerId, OrderId, RedemptionId, StoreId, VoucherId};
 use hexiao_core::ledger::LedgerEvent;
 use hexiao_core::money::Money;
 use hexiao_core::reason::{Fault, Reason, Refusal};
@@ -169,6 +169,7 @@ impl App {
         let requests = [request];
         let verdicts: Result<Vec<Verdict>> =
             transact!(self.db, |tx| confirm_redemptions(self, &tx, merchant, &requests));
+        self.hold_at("confirm.after_commit").await;
         let verdict = verdicts?.pop().ok_or_else(|| AppError::Internal("no verdict".to_owned()))?;
         match &verdict {
             Ok(done) if !done.replayed => {
@@ -243,6 +244,7 @@ pub(crate) async fn confirm_redemptions(
         verdicts.push(verdict);
     }
     write(tx, merchant, &writes).await?;
+    app.hold_at("confirm.before_commit").await;
     Ok(verdicts)
 }
 
@@ -371,6 +373,13 @@ fn refused_item(
     }
 }
 
+/// What a redemption takes of one order.
+struct OrderShare {
+    amount: Money,
+    items: Vec<(String, i64)>,
+    customer_id: CustomerId,
+}
+
 /// Notes what to write for the allowed items, and changes the vouchers in memory so that the next request of the
 /// batch sees them redeemed.
 fn redeem(
@@ -391,7 +400,7 @@ fn redeem(
     };
     let matures_at = store.business_day.matures_at(now);
     let mut results = Vec::new();
-    let mut by_order: BTreeMap<OrderId, (Money, Vec<(String, i64)>, &VoucherId)> = BTreeMap::new();
+    let mut by_order: BTreeMap<OrderId, OrderShare> = BTreeMap::new();
     let (mut total_quantity, mut total_amount) = (0i64, 0i64);
     for (item, judged) in request.items.iter().zip(judged) {
         let (Ok(allowed), Some(loaded)) = (judged, vouchers.get_mut(&item.voucher_id)) else {
@@ -423,10 +432,13 @@ fn redeem(
         loaded.facts.counters.used += item.quantity;
         loaded.facts.taken.extend(&allowed.serials);
         loaded.facts.recent.extend(allowed.serials.iter().map(|_| RecentUse { at: now, store_id: store.id }));
-        let entry =
-            by_order.entry(loaded.voucher.order_id).or_insert((Money::ZERO, Vec::new(), &item.voucher_id));
-        entry.0 = Money::fen(entry.0.as_fen() + allowed.amount.as_fen());
-        entry.1.push((loaded.voucher.product_name.clone(), i64::from(item.quantity)));
+        let entry = by_order.entry(loaded.voucher.order_id).or_insert_with(|| OrderShare {
+            amount: Money::ZERO,
+            items: Vec::new(),
+            customer_id: loaded.voucher.customer_id,
+        });
+        entry.amount = Money::fen(entry.amount.as_fen() + allowed.amount.as_fen());
+        entry.items.push((loaded.voucher.product_name.clone(), i64::from(item.quantity)));
         total_quantity += i64::from(item.quantity);
         total_amount += allowed.amount.as_fen();
         results.push(ItemResult {
@@ -438,21 +450,18 @@ fn redeem(
             refusal: None,
         });
     }
-    for (order_id, (amount, items, voucher_id)) in by_order {
-        writes.postings.push(posting(place, LedgerEvent::Redemption, order_id, id.into(), amount));
-        writes.events.push(order_event(request, order_id, store, &items, now));
-        if let Some(loaded) = vouchers.get(voucher_id) {
-            let what = Happened::Redeemed { items, store_name: store.name.clone() };
-            let (merchant_id, customer_id) = (place.merchant_id, loaded.voucher.customer_id);
-            writes.outbox.push(messages::event_for(
-                merchant_id,
-                customer_id,
-                order_id,
-                id.into(),
-                &what,
-                now,
-            ));
-        }
+    for (order_id, share) in by_order {
+        writes.postings.push(posting(place, LedgerEvent::Redemption, order_id, id.into(), share.amount));
+        writes.events.push(order_event(request, order_id, store, &share.items, now));
+        let what = Happened::Redeemed { items: share.items, store_name: store.name.clone() };
+        writes.outbox.push(messages::event_for(
+            place.merchant_id,
+            share.customer_id,
+            order_id,
+            id.into(),
+            &what,
+            now,
+        ));
     }
     let undo_until = now.plus(Duration::minutes(UNDO_MINUTES));
     let answer = Answer { id, results, undo_until };

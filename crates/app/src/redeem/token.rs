@@ -2,6 +2,7 @@
 //! single use is a unique nonce on the redemption that consumes it.
 
 use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER;
 use hexiao_core::id::{MerchantId, StaffId, StoreId, VoucherId};
 use hexiao_core::reason::Reason;
 use hexiao_core::time::Timestamp;
@@ -27,13 +28,14 @@ const DOMAIN: &[u8] = b"hexiao-prepare-v1\0";
 pub(super) fn seal(key: &hmac::Key, token: &PrepareToken) -> String {
     let body = hexiao_db::row::json_text(token);
     let tag = hmac::sign(key, &message(body.as_bytes()));
-    format!("{}.{}", hex(body.as_bytes()), hex(tag.as_ref()))
+    format!("{}.{}", HEXLOWER.encode(body.as_bytes()), HEXLOWER.encode(tag.as_ref()))
 }
 
 /// Opens a token; says nothing about its expiry.
 pub(super) fn open(key: &hmac::Key, text: &str) -> Result<PrepareToken, Reason> {
     let (body, tag) = text.split_once('.').ok_or(Reason::TokenMismatch)?;
-    let (body, tag) = (unhex(body).ok_or(Reason::TokenMismatch)?, unhex(tag).ok_or(Reason::TokenMismatch)?);
+    let decode = |text: &str| HEXLOWER.decode(text.as_bytes()).map_err(|_| Reason::TokenMismatch);
+    let (body, tag) = (decode(body)?, decode(tag)?);
     hmac::verify(key, &message(&body), &tag).map_err(|_| Reason::TokenMismatch)?;
     serde_json::from_slice(&body).map_err(|_| Reason::TokenMismatch)
 }
@@ -44,17 +46,6 @@ pub(super) fn expired(token: &PrepareToken, now: Timestamp) -> bool {
 
 fn message(body: &[u8]) -> Vec<u8> {
     [DOMAIN, body].concat()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -77,13 +77,15 @@ impl App {
             .ok_or(Reason::NotFound)?;
         let merchant = MerchantScope::of_system(order.merchant_id);
         let now = self.now();
-        let created = transact!(self.db, |tx| create_in(&tx, merchant, request, now));
+        let created = transact!(self.db, |tx| create_in(self, &tx, merchant, request, now));
+        self.hold_at("refund.after_commit").await;
         self.wake.notify_one();
         created
     }
 }
 
 async fn create_in(
+    app: &App,
     tx: &Tx,
     merchant: MerchantScope,
     request: &CreateRefund,
@@ -109,6 +111,7 @@ async fn create_in(
     }
     let refund_id = create_one(tx, merchant, request, now).await?;
     idempotency::store(tx, &key, refund_id.into(), "{}").await?;
+    app.hold_at("refund.before_commit").await;
     Ok(Created { merchant, refund_id, replayed: false })
 }
 

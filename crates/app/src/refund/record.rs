@@ -73,7 +73,12 @@ impl App {
         said: Said,
     ) -> Result<()> {
         let now = self.now();
-        let done = transact!(self.db, |tx| record_in(&tx, merchant, id, attempt, &said, now));
+        let done = transact!(self.db, |tx| async {
+            record_in(&tx, merchant, id, attempt, &said, now).await?;
+            self.hold_at("refund_record.before_commit").await;
+            Ok::<(), AppError>(())
+        });
+        self.hold_at("refund_record.after_commit").await;
         self.wake.notify_one();
         done
     }

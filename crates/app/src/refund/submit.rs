@@ -86,7 +86,10 @@ impl App {
             refund_fen: refund.amount.as_fen(),
             total_fen: payment.amount.as_fen(),
         };
-        let (said, outcome) = match client.refund(&request).await {
+        self.hold_at("refund_submit.before_call").await;
+        let answer = client.refund(&request).await;
+        self.hold_at("refund_submit.after_call").await;
+        let (said, outcome) = match answer {
             Ok(found) => return self.record_found(merchant, refund, &found).await,
             Err(CallError::Refused { code, message, .. }) => match code {
                 ErrorCode::FrequencyLimited => {

@@ -52,7 +52,7 @@ pub struct PublicProduct {
 
 impl FromRow for PublicProduct {
     fn from_row(row: &Row) -> Result<Self> {
-        let merchant = MerchantScope::of_system(row.get("merchant_id")?);
+        let merchant = MerchantScope::of_row(row.get("merchant_id")?);
         Ok(Self { merchant, product: Product::from_row(row)? })
     }
 }
@@ -122,7 +122,7 @@ pub async fn merchant_of_store(c: &impl Conn, store_id: StoreId) -> Result<Optio
     let text =
         "SELECT merchant_id FROM stores WHERE id = $1 AND state IN ('Approved', 'Warned', 'Rectified')";
     let row = sql::row(c, text, params![store_id]).await?;
-    row.map(|r| Ok(MerchantScope::of_system(r.get("merchant_id")?))).transpose()
+    row.map(|r| Ok(MerchantScope::of_row(r.get("merchant_id")?))).transpose()
 }
 
 /// A page of the products a store offers. `hot` is ordered by units sold, so its cursor carries that number.

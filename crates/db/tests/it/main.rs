@@ -1,5 +1,7 @@
 //! Tests of the schema, of the plumbing and of `verify`.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 mod verify;
 
 use hexiao_core::id::{Id, MerchantId};

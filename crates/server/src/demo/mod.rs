@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, anyhow};
 use hexiao_app::App;
 use hexiao_app::auth::{Principal, StaffPrincipal, StaffSignIn};
-use hexiao_app::merchant::{Agreements, NewMerchant, NewOwner, NewPayAccount, NewProduct, NewSku, NewStaff, NewStore, StockPlan, Terms};
+use hexiao_app::merchant::{
+    Agreements, NewMerchant, NewOwner, NewPayAccount, NewProduct, NewSku, NewStaff, NewStore, StockPlan,
+    Terms,
+};
 use hexiao_app::wechat::Account;
 use hexiao_core::catalog::Role;
 use hexiao_core::hours::Span;
@@ -24,7 +27,12 @@ use crate::simulator::{DIRECT_MCHID, DIRECT_REF};
 use data::{DEMO_PASSWORD, DemoData, DemoProduct, DemoScope, DemoSku, DemoStore};
 
 /// Loads the demo data unless a merchant is there already; whether it did. `progress` hears what is being done.
-pub async fn load(app: &App, mini_appid: &str, data: &DemoData, progress: impl Fn(&str)) -> anyhow::Result<bool> {
+pub async fn load(
+    app: &App,
+    mini_appid: &str,
+    data: &DemoData,
+    progress: impl Fn(&str),
+) -> anyhow::Result<bool> {
     if merchants::first(app.db.reader()).await?.is_some() {
         return Ok(false);
     }
@@ -65,7 +73,11 @@ async fn create_merchant(app: &App, mini_appid: &str, data: &DemoData) -> anyhow
     let new = NewMerchant {
         name: data.merchant_name.to_owned(),
         zone: chrono_tz::Tz::Asia__Shanghai,
-        owner: NewOwner { name: owner.name.to_string(), phone: phone(&owner.phone)?, password: DEMO_PASSWORD.to_owned() },
+        owner: NewOwner {
+            name: owner.name.to_string(),
+            phone: phone(&owner.phone)?,
+            password: DEMO_PASSWORD.to_owned(),
+        },
         pay_account: NewPayAccount {
             account: Account::Direct { appid: mini_appid.to_owned(), mchid: DIRECT_MCHID.to_owned() },
             key_ref: DIRECT_REF.to_owned(),
@@ -100,7 +112,7 @@ fn new_store(store: &DemoStore) -> anyhow::Result<NewStore> {
         lat: store.lat,
         lng: store.lng,
         phone: StorePhone::parse(&store.phone).map_err(|e| anyhow!("{e}"))?,
-        description: store.description.to_string(),
+        description: store.description.clone(),
         weekly,
         exceptions: Vec::new(),
         photos: Vec::new(),
@@ -117,7 +129,7 @@ fn new_product(product: &DemoProduct, stores: &[StoreId]) -> NewProduct {
         category: Some(product.category.to_string()),
         cover: String::new(),
         images: Vec::new(),
-        description_html: product.description_html.to_string(),
+        description_html: product.description_html.clone(),
         tags: product.tags.iter().map(ToString::to_string).collect(),
         recommended: product.recommended,
         stores: match &product.scope {

@@ -21,7 +21,7 @@ impl<W: Write> Walk<W> {
         redeemed: &Redeemed,
         refunded_fen: i64,
     ) -> anyhow::Result<()> {
-        self.report.begin("商家", "查看订单");
+        self.report.step("商家", "查看订单");
         let path = format!("/merchant/orders/{}", order.id);
         let seen = self.merchant.get(&path).await?.expect(&[200])?;
         expect("订单", order.id.as_str(), text(&seen, "/id")?)?;
@@ -34,7 +34,7 @@ impl<W: Write> Walk<W> {
         ));
         self.report.done()?;
 
-        self.report.begin("商家", "查看核销记录");
+        self.report.step("商家", "查看核销记录");
         let path = format!("/merchant/redemptions?order_id={}", order.id);
         let list_of = self.merchant.get(&path).await?.expect(&[200])?;
         let items = list(&list_of, "/items")?;
@@ -46,7 +46,7 @@ impl<W: Write> Walk<W> {
         self.report.note(format!("{} 条：{}", items.len(), ids.into_iter().collect::<Vec<_>>().join("、")));
         self.report.done()?;
 
-        self.report.begin("商家", "核对账本");
+        self.report.step("商家", "核对账本");
         let path = format!("/merchant/ledger?order_id={}", order.id);
         let ledger = self.merchant.get(&path).await?.expect(&[200])?;
         let books = Books::read(list(&ledger, "/items")?)?;
@@ -65,7 +65,7 @@ impl<W: Write> Walk<W> {
     }
 
     pub(super) async fn customer_reads_messages(&mut self, earlier: &BTreeSet<String>) -> anyhow::Result<()> {
-        self.report.begin("顾客", "查看消息");
+        self.report.step("顾客", "查看消息");
         let asked = Instant::now();
         loop {
             let inbox = self.customer.get("/customer/messages?limit=100").await?.expect(&[200])?;

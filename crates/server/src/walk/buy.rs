@@ -18,7 +18,7 @@ const MADE_PRICE_FEN: i64 = 10_000;
 impl<W: Write> Walk<W> {
     /// A SKU of [`USES`] uses without conditions; the merchant makes one if there is none.
     pub(super) async fn pick_product(&mut self, store: &Store) -> anyhow::Result<Pick> {
-        self.report.begin("顾客", "浏览商品，挑选 3 次卡");
+        self.report.step("顾客", "浏览商品，挑选 3 次卡");
         let path = format!("/customer/stores/{}/products?limit=100", store.id);
         let products = self.customer.get(&path).await?.expect(&[200])?;
         let items = list(&products, "/items")?;
@@ -33,7 +33,7 @@ impl<W: Write> Walk<W> {
         self.report.note("没有可用的 3 次卡，由商家上架一种");
         self.report.done()?;
         let id = self.publish_product().await?;
-        self.report.begin("顾客", "查看新上架的商品");
+        self.report.step("顾客", "查看新上架的商品");
         let pick = self.look_at_product(store, &id).await?;
         let pick = pick.with_context(|| format!("商品 {id} 应有可购买的 3 次卡规格，实际没有"))?;
         self.report.done()?;
@@ -56,7 +56,7 @@ impl<W: Write> Walk<W> {
     }
 
     async fn publish_product(&mut self) -> anyhow::Result<String> {
-        self.report.begin("商家", "新建并上架 3 次卡");
+        self.report.step("商家", "新建并上架 3 次卡");
         let sku = json!({
             "name": "3 次卡", "price_fen": MADE_PRICE_FEN, "stock": 1000, "uses": USES, "validity": {"days": 30},
         });
@@ -73,7 +73,7 @@ impl<W: Write> Walk<W> {
 
     /// Previews, orders, and repeats the order as after a lost answer.
     pub(super) async fn order(&mut self, store: &Store, pick: &Pick) -> anyhow::Result<Order> {
-        self.report.begin("顾客", "预览价格");
+        self.report.step("顾客", "预览价格");
         let body = json!({"store_id": store.id, "lines": [{"sku_id": pick.sku_id, "quantity": 1}]});
         let preview = self.customer.post("/customer/orders/preview", &body).await?.expect(&[200])?;
         let pay_fen = int(&preview, "/pay_fen")?;
@@ -87,7 +87,7 @@ impl<W: Write> Walk<W> {
         ));
         self.report.done()?;
 
-        self.report.begin("顾客", "下单 1 × 3 次");
+        self.report.step("顾客", "下单 1 × 3 次");
         let key = self.key("order");
         let order = self.customer.post_keyed("/customer/orders", &key, Some(&body)).await?.expect(&[201])?;
         let id = text(&order, "/id")?.to_owned();
@@ -107,7 +107,7 @@ impl<W: Write> Walk<W> {
     }
 
     pub(super) async fn pay(&mut self, order: &Order) -> anyhow::Result<()> {
-        self.report.begin("顾客", "微信支付");
+        self.report.step("顾客", "微信支付");
         let path = format!("/customer/orders/{}/pay", order.id);
         let prepay = self.customer.post_keyed(&path, &self.key("pay"), None).await?.expect(&[200, 201])?;
         let number = text(&prepay, "/out_trade_no")?;
@@ -141,7 +141,7 @@ impl<W: Write> Walk<W> {
     }
 
     pub(super) async fn show_voucher(&mut self, order: &Order) -> anyhow::Result<Voucher> {
-        self.report.begin("顾客", "出示核销码");
+        self.report.step("顾客", "出示核销码");
         let now = self.get_order(order).await?;
         let id = text(only(&now, "/vouchers")?, "/id")?.to_owned();
         let path = format!("/customer/vouchers?order_id={}", order.id);

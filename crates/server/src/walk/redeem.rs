@@ -57,7 +57,7 @@ impl<W: Write> Walk<W> {
     }
 
     async fn redeem_by_code(&mut self, store: &Store, voucher: &Voucher) -> anyhow::Result<Confirmed> {
-        self.report.begin("核销员", "输入核销码，核销 1 次");
+        self.report.step("核销员", "输入核销码，核销 1 次");
         let prepared = self.prepare(store, voucher, &json!({"code": voucher.code})).await?;
         prepared.expect_redeemable(USES)?;
         self.report.note(describe(&prepared)?);
@@ -69,7 +69,7 @@ impl<W: Write> Walk<W> {
         self.report.note(format!("核销 {}，第 {} 次，剩 2 次，{until} 前可撤销", first.id, first.serial));
         self.report.done()?;
 
-        self.report.begin("核销员", "没收到应答，用同一 Idempotency-Key 重发");
+        self.report.step("核销员", "没收到应答，用同一 Idempotency-Key 重发");
         let again = self.confirm(store, voucher, &prepared, &key, 1).await?.expect(&[200, 201])?;
         expect("replayed", true, replayed(&again)?)?;
         expect("核销记录", first.id.as_str(), text(&again, "/id")?)?;
@@ -80,7 +80,7 @@ impl<W: Write> Walk<W> {
     }
 
     async fn redeem_by_qr(&mut self, store: &Store, voucher: &Voucher) -> anyhow::Result<Confirmed> {
-        self.report.begin("核销员", "扫二维码，再核销 1 次");
+        self.report.step("核销员", "扫二维码，再核销 1 次");
         let prepared = self.prepare(store, voucher, &json!({"qr": voucher.qr})).await?;
         prepared.expect_redeemable(USES - 1)?;
         let attention = prepared.acknowledge();
@@ -96,7 +96,7 @@ impl<W: Write> Walk<W> {
     }
 
     async fn refuse_too_many(&mut self, store: &Store, voucher: &Voucher) -> anyhow::Result<()> {
-        self.report.begin("核销员", "想核销 5 次，应被拒绝");
+        self.report.step("核销员", "想核销 5 次，应被拒绝");
         let prepared = self.prepare(store, voucher, &json!({"code": voucher.code})).await?;
         let key = self.key("confirm-too-many");
         let refused = self.confirm(store, voucher, &prepared, &key, TOO_MANY).await?.refused()?;
@@ -106,14 +106,14 @@ impl<W: Write> Walk<W> {
     }
 
     async fn reverse(&mut self, second: &Confirmed, order: &Order, voucher: &Voucher) -> anyhow::Result<()> {
-        self.report.begin("核销员", "撤销第二次核销");
+        self.report.step("核销员", "撤销第二次核销");
         let path = format!("/staff/redemptions/{}/reverse", second.id);
         let body = json!({"reason": "顾客改天再用"});
         self.verifier.post_keyed(&path, &self.key("reverse"), Some(&body)).await?.expect(&[200])?;
         self.report.note(format!("已撤销 {}", second.id));
         self.report.done()?;
 
-        self.report.begin("顾客", "查看剩余次数");
+        self.report.step("顾客", "查看剩余次数");
         check_uses(&self.get_voucher(&voucher.id).await?, 1, 0, 0)?;
         let now = self.get_order(order).await?;
         expect("订单状态", "Paid", text(&now, "/state")?)?;

@@ -24,7 +24,7 @@ impl<W: Write> Walk<W> {
         voucher: &Voucher,
         redeemed: &Redeemed,
     ) -> anyhow::Result<i64> {
-        self.report.begin("顾客", "退还未使用的 2 次");
+        self.report.step("顾客", "退还未使用的 2 次");
         let expected = value_without(order.pay_fen, USES, redeemed.kept_serial);
         let path = format!("/customer/orders/{}/refunds", order.id);
         let body = json!({"reason": "计划有变"});
@@ -65,7 +65,7 @@ impl<W: Write> Walk<W> {
 
     /// Prepare may refuse or say that nothing is redeemable; a confirm is refused in any case.
     async fn refuse_after_refund(&mut self, store: &Store, voucher: &Voucher) -> anyhow::Result<()> {
-        self.report.begin("核销员", "退款后再核销，应被拒绝");
+        self.report.step("核销员", "退款后再核销，应被拒绝");
         let answer = self.ask_prepare(store, &json!({"code": voucher.code})).await?;
         if answer.is_refused() {
             let refused = answer.refused()?;

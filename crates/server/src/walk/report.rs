@@ -33,7 +33,7 @@ impl<W: Write> Report<W> {
     }
 
     /// Begins a step: who does what.
-    pub(super) fn begin(&mut self, who: &str, what: &str) {
+    pub(super) fn step(&mut self, who: &str, what: &str) {
         self.step = Step { title: format!("{who}：{what}"), started: Instant::now(), lines: Vec::new() };
     }
 
@@ -96,10 +96,10 @@ mod tests {
     fn steps_are_numbered_and_a_failed_one_is_named() {
         let mut out = Vec::new();
         let mut report = Report::new(&mut out);
-        report.begin("顾客", "登录");
+        report.step("顾客", "登录");
         report.note("cus_1");
         report.done().unwrap();
-        report.begin("顾客", "下单");
+        report.step("顾客", "下单");
         report.note("预览 58.00 元");
         assert_eq!(report.failed_step(), "第 2 步「顾客：下单」未通过\n  预览 58.00 元");
         report.summary().unwrap();

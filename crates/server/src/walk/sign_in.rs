@@ -28,7 +28,7 @@ impl Workplace {
 impl<W: Write> Walk<W> {
     /// Answers the messages that were in the inbox before this walk.
     pub(super) async fn customer_signs_in(&mut self) -> anyhow::Result<BTreeSet<String>> {
-        self.report.begin("顾客", "微信登录");
+        self.report.step("顾客", "微信登录");
         let body = json!({"code": format!("sim-walk-{}", self.nonce)});
         let session = self.customer.post("/auth/customer", &body).await?.expect(&[201])?;
         self.customer.sign_in(text(&session, "/access_token")?);
@@ -43,7 +43,7 @@ impl<W: Write> Walk<W> {
 
     /// Answers the merchant's id.
     pub(super) async fn merchant_signs_in(&mut self) -> anyhow::Result<String> {
-        self.report.begin("商家", "登录并查看门店");
+        self.report.step("商家", "登录并查看门店");
         let password = self.args.manager_password.as_ref().unwrap_or(&self.args.staff_password);
         let merchant_id = self.args.merchant_id.as_deref();
         let session =
@@ -63,7 +63,7 @@ impl<W: Write> Walk<W> {
     }
 
     pub(super) async fn verifier_signs_in(&mut self) -> anyhow::Result<Workplace> {
-        self.report.begin("核销员", "登录");
+        self.report.step("核销员", "登录");
         let (phone, password) = (&self.args.staff_phone, &self.args.staff_password);
         let merchant_id = self.args.merchant_id.as_deref();
         let session = staff_session(&mut self.verifier, phone, password, merchant_id).await?;
@@ -85,7 +85,7 @@ impl<W: Write> Walk<W> {
         workplace: &Workplace,
     ) -> anyhow::Result<Store> {
         let (lat, lng) = (self.args.lat, self.args.lng);
-        self.report.begin("顾客", "找最近的门店");
+        self.report.step("顾客", "找最近的门店");
         let path = format!("/customer/stores?lat={lat}&lng={lng}&limit=100");
         let found = self.customer.get(&path).await?.expect(&[200])?;
         let items = list(&found, "/items")?;

@@ -1,0 +1,44 @@
+//! Named points at which a crash test stops the process: with `HEXIAO_HOLD_AT=<point>` in development the first task
+//! that gets there says so on standard error and waits for ever, so that the test can kill it at exactly that place.
+
+use std::sync::OnceLock;
+
+use crate::context::App;
+
+/// Every point, for the test that kills at each of them.
+pub const POINTS: &[&str] = &[
+    "order.before_commit",
+    "order.after_commit",
+    "prepay.before_call",
+    "prepay.after_call",
+    "settle.before_commit",
+    "settle.after_commit",
+    "close.before_commit",
+    "close.after_commit",
+    "confirm.before_commit",
+    "confirm.after_commit",
+    "reverse.before_commit",
+    "reverse.after_commit",
+    "refund.before_commit",
+    "refund.after_commit",
+    "refund_submit.before_call",
+    "refund_submit.after_call",
+    "refund_record.before_commit",
+    "refund_record.after_commit",
+    "inbox.before_commit",
+    "inbox.after_commit",
+    "job.claimed",
+];
+
+impl App {
+    /// Waits here for ever when a crash test asked for it; otherwise costs a comparison.
+    pub(crate) async fn hold_at(&self, point: &'static str) {
+        static WANTED: OnceLock<Option<String>> = OnceLock::new();
+        let wanted = WANTED.get_or_init(|| std::env::var("HEXIAO_HOLD_AT").ok());
+        if self.settings.dev && wanted.as_deref() == Some(point) {
+            debug_assert!(POINTS.contains(&point));
+            eprintln!("holding at {point}");
+            std::future::pending::<()>().await;
+        }
+    }
+}
