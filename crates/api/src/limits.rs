@@ -45,14 +45,14 @@ impl Limiters {
         }
     }
 
-    /// Whether a request may go on. The token is counted by its hash before it is verified: a made-up one
-    /// per request would pass here, and fail one step later without touching the database.
-    pub(crate) fn allow(&self, path: &str, token: Option<&str>, address: IpAddr) -> bool {
+    /// Whether a request may go on. `session` is a token that was verified before; one that was not counts like none,
+    /// so that made-up tokens do not get around the limit of their address.
+    pub(crate) fn allow(&self, path: &str, session: Option<&str>, address: IpAddr) -> bool {
         let sign_in = path.starts_with("/api/v1/auth/") && !path.ends_with("/me");
         if sign_in && self.sign_in.check_key(&address).is_err() {
             return false;
         }
-        match token {
+        match session {
             Some(token) => self.session.check_key(&hash(token)).is_ok(),
             None => sign_in || self.anonymous.check_key(&address).is_ok(),
         }

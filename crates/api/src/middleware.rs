@@ -57,20 +57,21 @@ async fn serve(state: ApiState, request: Request, next: Next, id: String) -> Res
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
     let path = request.uri().path();
     let machine = matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with("/api/v1/notify/");
-    let mut response = if machine || state.limiters.allow(path, token, address) {
-        let work =
-            std::panic::AssertUnwindSafe(tokio::time::timeout(DEADLINE, next.run(request))).catch_unwind();
-        match work.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) => ApiError::from(Reason::Timeout).into_response(),
-            Err(_) => {
-                tracing::error!(request_id = %id, %route, "panic in a handler");
-                ApiError::from(Reason::Internal).into_response()
+    let mut response =
+        if machine || state.limiters.allow(path, token.filter(|t| state.app.knows_token(t)), address) {
+            let work = std::panic::AssertUnwindSafe(tokio::time::timeout(DEADLINE, next.run(request)))
+                .catch_unwind();
+            match work.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => ApiError::from(Reason::Timeout).into_response(),
+                Err(_) => {
+                    tracing::error!(request_id = %id, %route, "panic in a handler");
+                    ApiError::from(Reason::Internal).into_response()
+                }
             }
-        }
-    } else {
-        ApiError::from(Reason::RateLimited).into_response()
-    };
+        } else {
+            ApiError::from(Reason::RateLimited).into_response()
+        };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -29,10 +29,20 @@ impl AppError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Refused(refusal) => refusal.reason,
-            Self::Db(e) if e.is_unavailable() => Reason::Busy,
-            Self::Db(DbError::Stale(_)) => Reason::Stale,
+            // Still asked to repeat after all repetitions: too much is going on at this row.
+            Self::Db(e) if e.is_unavailable() || e.is_retryable() => Reason::Busy,
             Self::Db(_) | Self::Internal(_) => Reason::Internal,
             Self::Wechat(_) => Reason::WechatUnavailable,
+        }
+    }
+
+    /// What a log line or a job's row may hold: no parameter of a statement, so no code, phone number or openid.
+    pub fn log_text(&self) -> String {
+        match self {
+            Self::Refused(refusal) => format!("refused: {}", refusal.reason),
+            Self::Db(error) => format!("database: {error}"),
+            Self::Wechat(text) => format!("wechat: {text}"),
+            Self::Internal(text) => text.clone(),
         }
     }
 

@@ -1,7 +1,10 @@
 //! The kinds of jobs and what runs them. A handler is idempotent, holds no transaction while it calls WeChat, and
 //! says when it wants to run again.
 
+use std::panic::AssertUnwindSafe;
+
 use chrono::Duration;
+use futures::FutureExt as _;
 use hexiao_core::id::Id as _;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
@@ -87,19 +90,20 @@ impl App {
     }
 
     async fn run_job(&self, job: Job) {
-        let outcome = self.handle(&job).await;
+        let handled = AssertUnwindSafe(self.handle(&job)).catch_unwind().await;
+        let outcome = handled.unwrap_or_else(|_| Err(AppError::Internal("the handler panicked".to_owned())));
         let now = self.now();
         let recorded: Result<bool> = transact!(self.db, |tx| record(&tx, &job, &outcome, now));
         match (&outcome, recorded) {
             (_, Err(error)) => {
-                tracing::error!(job = %job.id, kind = %job.kind, ?error, "cannot record a job's outcome; its lease will end");
+                tracing::error!(job = %job.id, kind = %job.kind, error = error.log_text(), "cannot record a job's outcome; its lease will end");
             }
             (Err(error), Ok(dead)) => {
                 metrics::counter!("job_failures_total", "kind" => job.kind.clone()).increment(1);
                 if dead {
-                    tracing::error!(alarm = "job_dead", job = %job.id, kind = %job.kind, ?error, "a job is dead after too many failures");
+                    tracing::error!(alarm = "job_dead", job = %job.id, kind = %job.kind, error = error.log_text(), "a job is dead after too many failures");
                 } else {
-                    tracing::warn!(job = %job.id, kind = %job.kind, attempts = job.attempts + 1, ?error, "a job failed and will be retried");
+                    tracing::warn!(job = %job.id, kind = %job.kind, attempts = job.attempts + 1, error = error.log_text(), "a job failed and will be retried");
                 }
             }
             (Ok(_), Ok(_)) => {}
@@ -131,7 +135,14 @@ async fn record(tx: &Tx, job: &Job, outcome: &Result<Outcome>, now: Timestamp) -
         Ok(Outcome::Done) => queue::finish(tx, job, now).await?,
         Ok(Outcome::Again(at)) => queue::reschedule(tx, job, *at).await?,
         Err(error) => {
-            return Ok(queue::fail(tx, job, &format!("{error:?}"), backoff(job.attempts, now)).await?);
+            return Ok(queue::fail(
+                tx,
+                job,
+                &error.log_text(),
+                backoff(job.attempts, now),
+                !matches!(error, AppError::Wechat(_)),
+            )
+            .await?);
         }
     }
     Ok(false)

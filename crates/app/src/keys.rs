@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use aws_lc_rs::{hmac, rand as secure};
-use hexiao_core::code::{CodeKey, Keyring, Pepper};
+use hexiao_core::code::{CodeKey, Keyed as _, Keyring, Pepper, VoucherCode};
 use hexiao_core::id::Id;
 use hexiao_core::ticket::{TicketSigner, TicketVerifiers};
+use hexiao_db::key_checks::{self, KeyCheck};
+use hexiao_db::transact;
 use uuid::Uuid;
+
+use crate::context::App;
+use crate::error::{AppError, Result};
 
 /// All secrets of one installation.
 pub struct Keys {
@@ -35,6 +40,38 @@ pub struct AccessTokenKey {
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keys(…)")
+    }
+}
+
+impl Keys {
+    /// What the data remembers of the keys that hash and encrypt: the hash of a fixed code, and whether a fixed text
+    /// opens.
+    fn checks(&self) -> Vec<KeyCheck> {
+        let fixed = VoucherCode::from_entropy([0; 16]);
+        let peppers = self.peppers.iter().map(|p| KeyCheck {
+            kind: "pepper",
+            key_id: i64::from(p.id()),
+            value: sha256(&p.hash(&fixed).0),
+        });
+        let sealed = |k: &CodeKey| sha256(&k.seal_text("key-check", [0; 12], b"key-check"));
+        let code_keys = self.code_keys.iter().map(|k| KeyCheck {
+            kind: "code_key",
+            key_id: i64::from(k.id()),
+            value: sealed(k),
+        });
+        peppers.chain(code_keys).collect()
+    }
+}
+
+impl App {
+    /// Refuses to go on with other keys than the data was written with: codes would not be found, and new vouchers
+    /// would be unreadable to the other servers.
+    pub async fn check_keys(&self) -> Result<()> {
+        let checks = self.keys.checks();
+        let same: Result<bool> =
+            transact!(self.db, |tx| async { Ok::<_, AppError>(key_checks::agree(&tx, &checks).await?) });
+        let other = "the keys in the data folder are not those that this database was written with: restore the keys folder";
+        if same? { Ok(()) } else { Err(AppError::Internal(other.to_owned())) }
     }
 }
 

@@ -65,6 +65,11 @@ pub enum Happened {
         /// How much.
         amount_fen: i64,
     },
+    /// The refund was paid outside WeChat.
+    RefundPaidByHand {
+        /// How much.
+        amount_fen: i64,
+    },
     /// A refund does not go on by itself.
     RefundStuck {
         /// How much.
@@ -82,7 +87,7 @@ impl Happened {
             Self::Redeemed { .. } => "redemption.created",
             Self::Reversed { .. } => "redemption.reversed",
             Self::RefundCreated { .. } => "refund.created",
-            Self::RefundSucceeded { .. } => "refund.succeeded",
+            Self::RefundSucceeded { .. } | Self::RefundPaidByHand { .. } => "refund.succeeded",
             Self::RefundStuck { .. } => "refund.stuck",
         }
     }
@@ -115,6 +120,9 @@ impl Happened {
             }
             Self::RefundSucceeded { amount_fen } => {
                 ("退款成功", format!("退款 {} 已原路退回，请留意微信支付通知。", yuan(amount_fen)))
+            }
+            Self::RefundPaidByHand { amount_fen } => {
+                ("退款已完成", format!("商家已线下退给您 {}，如未收到请联系门店。", yuan(amount_fen)))
             }
             Self::RefundStuck { amount_fen } => {
                 ("退款需要商家处理", format!("退款 {} 未能自动完成，商家会尽快处理。", yuan(amount_fen)))

@@ -17,7 +17,8 @@ use hexiao_db::orders::{self, Actor, Order};
 use hexiao_db::payments::{self, Anomaly, Payment};
 use hexiao_db::{Tx, customers, transact};
 use hexiao_wechat::{
-    CallError, ErrorCode, NotificationKind, PayClient, Prepay, RequestPayment, TradeState, Transaction,
+    CallError, ErrorCode, NotificationError, NotificationKind, PayClient, Prepay, RequestPayment, TradeState,
+    Transaction,
 };
 
 use crate::context::App;
@@ -66,6 +67,8 @@ impl App {
             transact!(self.db, |tx| open_payment(&tx, merchant, order_id, &account, &payer.openid, key, now));
         let payment = payment?;
         self.wake.notify_one();
+        // The account it was opened with, not the newest one: its number lives there.
+        let account = self.account_of(&payment).await?;
         let client = self.wechat.pay(&account).await?;
         let fresh = payment.prepay_at.is_some_and(|at| now < at.plus(Duration::seconds(PREPAY_LIFE_S)));
         let prepay_id = match payment.prepay_id.clone().filter(|_| fresh) {
@@ -102,10 +105,15 @@ impl App {
         match answer {
             Ok(prepay_id) => {
                 let now = self.now();
-                let done: Result<()> = transact!(self.db, |tx| async {
+                let waits: Result<bool> = transact!(self.db, |tx| async {
                     Ok::<_, AppError>(payments::set_prepay(&tx, merchant, payment.id, &prepay_id, now).await?)
                 });
-                done.map(|()| prepay_id)
+                if waits? {
+                    return Ok(prepay_id);
+                }
+                // Its order was closed (or paid) while we asked: nobody may pay it any more.
+                self.close_at_wechat(merchant, client, payment).await?;
+                Err(Reason::OrderNotPayable.into())
             }
             Err(CallError::Refused { code: ErrorCode::OrderPaid, .. }) => {
                 self.check_payment(merchant, payment.id, 1).await?;
@@ -138,7 +146,12 @@ impl App {
         let client = self.wechat.pay(&account).await?;
         let over = self.orders_closed(merchant, id).await?;
         match client.query(&payment.id.to_string()).await {
-            Ok(found) if matches!(found.trade_state, TradeState::Success | TradeState::Refund) => {
+            // Returned at WeChat before we knew that it was paid: nothing may be issued for it.
+            Ok(found) if found.trade_state == TradeState::Refund => {
+                self.record_stray(&account, &found, AnomalyKind::RefundedElsewhere, Some(id)).await?;
+                self.record_closed(merchant, id).await
+            }
+            Ok(found) if found.trade_state == TradeState::Success => {
                 self.settle_transaction(merchant, &account, &client, &found).await?;
                 Ok(Outcome::Done)
             }
@@ -221,7 +234,7 @@ impl App {
         client: &PayClient,
         found: &Transaction,
     ) -> Result<Settled> {
-        let paid = [paid_facts(account, client, found)?];
+        let paid = [paid_facts(account, client, found, self.now())?];
         let verdicts = transact!(self.db, |tx| settle_payments(self, &tx, merchant, &paid));
         self.hold_at("settle.after_commit").await;
         self.wake.notify_one();
@@ -267,7 +280,18 @@ impl App {
         };
         let account = account.ok_or(Reason::NotFound)?;
         let client = self.wechat.pay(&account).await?;
-        match client.open_notification(headers, body) {
+        let mut opened = client.open_notification(headers, body);
+        if matches!(opened, Err(NotificationError::UnknownSerial)) && self.wechat.may_refresh(account.id) {
+            // WeChat rotates its certificates: fetch the new ones, at most once a minute.
+            match client.fetch_platform_certificates().await {
+                Ok(added) => tracing::info!(account = %account.id, added, "platform certificates fetched"),
+                Err(error) => {
+                    tracing::warn!(account = %account.id, %error, "cannot fetch platform certificates");
+                }
+            }
+            opened = client.open_notification(headers, body);
+        }
+        match opened {
             Ok(notification) => Ok((account, client, notification.kind)),
             Err(error) => {
                 metrics::counter!("notifications_unverified_total").increment(1);
@@ -419,11 +443,10 @@ pub(crate) async fn settle_free_order(
     settle::pay_orders(app, tx, merchant, payment.id, std::slice::from_ref(order), &shares, actor, now).await
 }
 
-fn paid_facts(account: &PayAccount, client: &PayClient, found: &Transaction) -> Result<Paid> {
+fn paid_facts(account: &PayAccount, client: &PayClient, found: &Transaction, now: Timestamp) -> Result<Paid> {
     let payment_id =
         PaymentId::parse(&found.out_trade_no).map_err(|_| AppError::Internal("not our number".to_owned()))?;
-    let paid_at =
-        found.success_time.map_or(Timestamp::from_micros(0), |t| Timestamp::from_datetime(t.to_utc()));
+    let paid_at = found.success_time.map_or(now, |t| Timestamp::from_datetime(t.to_utc()));
     Ok(Paid {
         payment_id,
         facts: PaidFacts {

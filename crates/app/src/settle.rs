@@ -199,12 +199,14 @@ pub(crate) async fn pay_orders(
         let what = Happened::OrderPaid { number: order.number.clone(), amount_fen: order.pay.as_fen() };
         happened.push(messages::event(order, order.id.into(), &what, now));
     }
-    for line in &lines {
-        orders::count_sales(tx, merchant, line.product_id, i64::from(line.quantity)).await?;
-    }
     ledger::post(tx, &postings).await?;
     orders::append_events(tx, events).await?;
-    Ok(outbox::append(tx, happened).await?)
+    outbox::append(tx, happened).await?;
+    let mut sales = BTreeMap::new();
+    for line in &lines {
+        *sales.entry(line.product_id).or_insert(0) += i64::from(line.quantity);
+    }
+    Ok(orders::count_sales(tx, merchant, &sales).await?)
 }
 
 pub(crate) async fn place_of(
@@ -273,6 +275,7 @@ async fn return_late_money(
         attempt: 1,
         wechat_refund_id: None,
         booked: false,
+        to_merchant: false,
         error: None,
         created_at: now,
         submitted_at: None,

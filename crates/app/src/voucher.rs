@@ -111,7 +111,7 @@ fn unissued(app: &App, order: &Order, line: &Line, code: &VoucherCode, now: Time
 }
 
 /// What a customer shows at the counter.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shown {
     /// Twelve digits.
     pub code: String,

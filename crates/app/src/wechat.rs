@@ -39,6 +39,7 @@ pub struct Wechat {
     clock: Arc<dyn Clock>,
     mini: MiniClient,
     pay: RwLock<HashMap<PayAccountId, Arc<PayClient>>>,
+    refreshed: moka::sync::Cache<PayAccountId, ()>,
 }
 
 impl Wechat {
@@ -51,7 +52,15 @@ impl Wechat {
             timeout: Duration::from_secs(5),
         })
         .map_err(|e| AppError::Internal(format!("mini-program configuration: {e}")))?;
-        Ok(Self { settings, clock, mini, pay: RwLock::default() })
+        let refreshed =
+            moka::sync::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_mins(1)).build();
+        Ok(Self { settings, clock, mini, pay: RwLock::default(), refreshed })
+    }
+
+    /// Whether an account's platform certificates may be fetched again: once a minute, whatever is sent to us.
+    pub(crate) fn may_refresh(&self, account: PayAccountId) -> bool {
+        // Only a refresh begins a new minute: a stream of bad messages must not put it off for ever.
+        self.refreshed.entry(account).or_insert(()).is_fresh()
     }
 
     /// The mini-program's client.

@@ -3,43 +3,87 @@
 //! Reconcilers take no input and jobs carry their own lease, so that any number of workers may run on one database
 //! and a killed one leaves nothing stuck.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+
+use futures::FutureExt as _;
+use hexiao_db::jobs::{self, NewJob};
+use hexiao_db::transact;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::context::App;
-use crate::error::Result;
+use crate::error::{AppError, Result};
+use crate::keys::new_id;
 
 /// The longest a due job or an expired order waits when nobody wakes the worker.
 const TICK: Duration = Duration::from_millis(500);
 const BATCH: u32 = 32;
 
+/// How often lost jobs are looked for.
+const RECONCILE: Duration = Duration::from_mins(1);
+
 impl App {
-    /// Works until cancelled; finishes what it has begun.
+    /// Works until cancelled; finishes what it has begun. A failing or panicking part never stops the others.
     pub async fn run_worker(self, stop: CancellationToken) {
+        let mut reconcile = tokio::time::interval(RECONCILE);
         while !stop.is_cancelled() {
-            match self.work_once().await {
-                Ok(0) => {
-                    tokio::select! {
-                        () = self.wake.notified() => {}
-                        () = tokio::time::sleep(TICK) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(?error, "the worker failed; it goes on");
-                    tokio::time::sleep(TICK).await;
+            if reconcile.tick().now_or_never().is_some() {
+                part("reconcile", self.adopt_orphans()).await;
+            }
+            if self.work_once().await == 0 {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(TICK) => {}
+                    () = stop.cancelled() => {}
                 }
             }
         }
     }
 
     /// Does everything that is due once; how much there was.
-    pub async fn work_once(&self) -> Result<usize> {
-        let closed = self.close_expired_orders(BATCH).await?;
-        let jobs = self.run_due_jobs(BATCH).await?;
-        let messages = self.deliver_messages().await?;
-        Ok(closed + jobs + messages)
+    pub async fn work_once(&self) -> usize {
+        let closed = part("close expired orders", self.close_expired_orders(BATCH)).await;
+        let jobs = part("jobs", self.run_due_jobs(BATCH)).await;
+        let messages = part("messages", self.deliver_messages()).await;
+        closed + jobs + messages
+    }
+
+    /// Gives payments and refunds that lost their job a new one.
+    pub async fn adopt_orphans(&self) -> Result<usize> {
+        let orphans = jobs::orphans(self.db.reader(), BATCH).await?;
+        if orphans.is_empty() {
+            return Ok(0);
+        }
+        tracing::warn!(count = orphans.len(), "payments or refunds without a job get a new one");
+        let now = self.now();
+        let new: Vec<NewJob> = orphans
+            .into_iter()
+            .map(|(merchant_id, kind, subject_id)| NewJob {
+                id: new_id(),
+                merchant_id,
+                kind,
+                subject_id,
+                run_at: now,
+            })
+            .collect();
+        let done: Result<()> =
+            transact!(self.db, |tx| async { Ok::<_, AppError>(jobs::enqueue(&tx, &new, now).await?) });
+        done.map(|()| new.len())
+    }
+}
+
+/// Runs one part of the work; its failure is logged, counted as nothing done, and kept from the others.
+async fn part(name: &str, work: impl Future<Output = Result<usize>>) -> usize {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(count)) => count,
+        Ok(Err(error)) => {
+            tracing::error!(part = name, error = error.log_text(), "the worker failed; it goes on");
+            0
+        }
+        Err(_) => {
+            tracing::error!(alarm = "worker_panic", part = name, "the worker panicked; it goes on");
+            0
+        }
     }
 }

@@ -90,6 +90,8 @@ text_enum! {
         UnknownNumber = "unknown_number",
         /// Already settled by another WeChat transaction.
         SecondTransaction = "second_transaction",
+        /// WeChat says that it was refunded before we knew that it was paid.
+        RefundedElsewhere = "refunded_elsewhere",
         /// A refund message that does not fit our refund.
         RefundMismatch = "refund_mismatch",
     }

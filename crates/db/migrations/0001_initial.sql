@@ -123,7 +123,7 @@ CREATE TABLE customers (
 
 CREATE TABLE sessions (
     id UUID NOT NULL PRIMARY KEY,
-    audience TEXT NOT NULL CHECK (audience IN ('customer', 'staff')),
+    audience TEXT NOT NULL CHECK (audience IN ('customer', 'staff', 'platform')),
     merchant_id UUID REFERENCES merchants (id),
     staff_id UUID,
     customer_id UUID REFERENCES customers (id),
@@ -251,7 +251,7 @@ CREATE TABLE stock_entries (
     merchant_id UUID NOT NULL,
     id UUID NOT NULL,
     stock_id UUID NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('initial', 'adjust', 'commit', 'return')),
+    kind TEXT NOT NULL CHECK (kind IN ('initial', 'adjust', 'commit', 'return', 'transfer')),
     delta BIGINT NOT NULL,
     order_id UUID,
     voucher_id UUID,
@@ -363,7 +363,7 @@ CREATE TABLE order_events (
     event TEXT NOT NULL,
     from_state TEXT,
     to_state TEXT,
-    actor TEXT NOT NULL CHECK (actor IN ('customer', 'staff', 'system', 'wechat')),
+    actor TEXT NOT NULL CHECK (actor IN ('customer', 'staff', 'system', 'wechat', 'platform')),
     actor_id UUID,
     store_id UUID,
     device TEXT,
@@ -410,22 +410,26 @@ CREATE TABLE payments (
 );
 CREATE UNIQUE INDEX payments_by_transaction ON payments (merchant_id, transaction_id) WHERE transaction_id IS NOT NULL;
 
+CREATE INDEX payments_open ON payments (state) WHERE state IN ('Created', 'Pending');
+
 CREATE TABLE payment_orders (
     merchant_id UUID NOT NULL,
     payment_id UUID NOT NULL,
     order_id UUID NOT NULL,
     amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
     PRIMARY KEY (merchant_id, payment_id, order_id),
-    UNIQUE (merchant_id, order_id),
     FOREIGN KEY (merchant_id, payment_id) REFERENCES payments (merchant_id, id),
     FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id)
 );
+
+-- An index rather than a constraint, so that it can go when an order may have several payments.
+CREATE UNIQUE INDEX payment_orders_by_order ON payment_orders (merchant_id, order_id);
 
 CREATE TABLE payment_anomalies (
     merchant_id UUID NOT NULL,
     id UUID NOT NULL,
     pay_account_id UUID NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('amount_mismatch', 'currency_mismatch', 'account_mismatch', 'unknown_number', 'second_transaction', 'refund_mismatch')),
+    kind TEXT NOT NULL CHECK (kind IN ('amount_mismatch', 'currency_mismatch', 'account_mismatch', 'unknown_number', 'second_transaction', 'refunded_elsewhere', 'refund_mismatch')),
     number TEXT NOT NULL,
     transaction_id TEXT NOT NULL,
     payment_id UUID,
@@ -594,6 +598,8 @@ CREATE TABLE refunds (
     attempt BIGINT NOT NULL CHECK (attempt >= 1),
     wechat_refund_id TEXT,
     booked BOOLEAN NOT NULL,
+    -- WeChat was told to send the money to the merchant's own account: its success is not the customer's.
+    to_merchant BOOLEAN NOT NULL,
     evidence TEXT,
     approver_id UUID,
     error TEXT,
@@ -609,6 +615,9 @@ CREATE TABLE refunds (
     CHECK (state <> 'ManuallyDone' OR (evidence IS NOT NULL AND approver_id IS NOT NULL))
 );
 CREATE INDEX refunds_by_order ON refunds (merchant_id, order_id, id);
+CREATE INDEX refunds_by_payment ON refunds (merchant_id, payment_id);
+CREATE INDEX refunds_by_time ON refunds (merchant_id, created_at, id);
+CREATE INDEX refunds_open ON refunds (state) WHERE state IN ('Created', 'Submitted', 'Processing', 'AbnormalSubmitted');
 CREATE INDEX refunds_by_state ON refunds (merchant_id, state, created_at, id);
 
 -- ── money ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -616,7 +625,7 @@ CREATE INDEX refunds_by_state ON refunds (merchant_id, state, created_at, id);
 CREATE TABLE ledger_transfers (
     merchant_id UUID NOT NULL REFERENCES merchants (id),
     id UUID NOT NULL,
-    event TEXT NOT NULL CHECK (event IN ('payment', 'late_payment', 'redemption', 'reversal', 'maturity', 'refund_submitted', 'late_refund_submitted', 'refund_succeeded', 'refund_paid_manually', 'expiry', 'payout', 'clawback')),
+    event TEXT NOT NULL CHECK (event IN ('payment', 'late_payment', 'redemption', 'reversal', 'maturity', 'refund_submitted', 'late_refund_submitted', 'refund_succeeded', 'refund_paid_manually', 'expiry', 'payout', 'clawback', 'refund_failed', 'settlement', 'commission')),
     debit TEXT NOT NULL CHECK (debit IN ('wechat_receivable', 'wechat_fee', 'customer_liability', 'delivery_liability', 'merchant_pending', 'merchant_earned', 'platform_commission', 'refund_in_transit', 'suspense', 'promotion_cost', 'breakage', 'payable', 'stored_value_principal', 'stored_value_bonus', 'store_clearing')),
     credit TEXT NOT NULL CHECK (credit IN ('wechat_receivable', 'wechat_fee', 'customer_liability', 'delivery_liability', 'merchant_pending', 'merchant_earned', 'platform_commission', 'refund_in_transit', 'suspense', 'promotion_cost', 'breakage', 'payable', 'stored_value_principal', 'stored_value_bonus', 'store_clearing')),
     amount_fen BIGINT NOT NULL CHECK (amount_fen > 0),
@@ -665,6 +674,8 @@ CREATE TABLE jobs (
     runs BIGINT NOT NULL CHECK (runs >= 0),
     lease_until BIGINT,
     lease BIGINT NOT NULL,
+    -- How often it was asked for: a job that was asked for again while it ran runs once more.
+    asked BIGINT NOT NULL,
     error TEXT,
     created_at BIGINT NOT NULL,
     finished_at BIGINT
@@ -673,6 +684,14 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, subject_id) WHERE state IN ('Ready', 'Running');
 CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'Ready';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'Running';
+
+-- A value that only the right key gives, by key: a server with other keys than the data was written with must not start.
+CREATE TABLE key_checks (
+    kind TEXT NOT NULL CHECK (kind IN ('pepper', 'code_key')),
+    key_id BIGINT NOT NULL,
+    check_value BYTEA NOT NULL,
+    PRIMARY KEY (kind, key_id)
+);
 
 CREATE TABLE messages (
     merchant_id UUID NOT NULL REFERENCES merchants (id),
@@ -701,7 +720,7 @@ CREATE TABLE idempotency_keys (
     subject_id UUID NOT NULL,
     answer TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (merchant_id, actor_id, idempotency_key)
+    PRIMARY KEY (merchant_id, actor_id, operation, idempotency_key)
 );
 
 -- Every change that staff make to stores, products, staff, stock and refunds.

@@ -44,17 +44,16 @@ pub async fn claim(tx: &Tx, key: &Key<'_>, now: Timestamp) -> Result<Claim> {
         merchant_id: key.merchant.merchant_id(), actor_id: key.actor_id, idempotency_key: key.key, operation: key.operation,
         fingerprint: key.fingerprint, subject_id: Uuid::nil(), answer: "", created_at: now,
     };
-    let conflict = "ON CONFLICT (merchant_id, actor_id, idempotency_key) DO NOTHING";
+    let conflict = "ON CONFLICT (merchant_id, actor_id, operation, idempotency_key) DO NOTHING";
     if sql::insert_with(tx, "idempotency_keys", vec![row], conflict).await? == 1 {
         return Ok(Claim::New);
     }
-    let text = "SELECT operation, fingerprint, subject_id, answer FROM idempotency_keys WHERE merchant_id = $1 AND actor_id = $2 AND idempotency_key = $3";
-    let row = sql::row(tx, text, params![key.merchant.merchant_id(), key.actor_id, key.key]).await?;
+    let text = "SELECT fingerprint, subject_id, answer FROM idempotency_keys WHERE merchant_id = $1 AND actor_id = $2 AND idempotency_key = $3 AND operation = $4";
+    let row =
+        sql::row(tx, text, params![key.merchant.merchant_id(), key.actor_id, key.key, key.operation]).await?;
     // The first request rolled back between our insert and this read: start over.
     let row = row.ok_or(DbError::Stale("idempotency key"))?;
-    let same = row.get::<String>("operation")? == key.operation
-        && row.get::<Vec<u8>>("fingerprint")? == key.fingerprint;
-    if !same {
+    if row.get::<Vec<u8>>("fingerprint")? != key.fingerprint {
         return Ok(Claim::Conflict);
     }
     Ok(Claim::Replay { subject_id: row.get("subject_id")?, answer: row.get("answer")? })
@@ -62,14 +61,18 @@ pub async fn claim(tx: &Tx, key: &Key<'_>, now: Timestamp) -> Result<Claim> {
 
 /// Stores what the request made and answered.
 pub async fn store(tx: &Tx, key: &Key<'_>, subject_id: Uuid, answer: &str) -> Result<()> {
-    let text = "UPDATE idempotency_keys SET subject_id = $4, answer = $5 WHERE merchant_id = $1 AND actor_id = $2 AND idempotency_key = $3";
-    let values = params![key.merchant.merchant_id(), key.actor_id, key.key, subject_id, answer];
+    let text = "UPDATE idempotency_keys SET subject_id = $4, answer = $5 
+                WHERE merchant_id = $1 AND actor_id = $2 AND idempotency_key = $3 AND operation = $6";
+    let values =
+        params![key.merchant.merchant_id(), key.actor_id, key.key, subject_id, answer, key.operation];
     sql::execute_exactly(tx, 1, "idempotency key", text, values).await
 }
 
 /// Gives a key back: the request was refused, and a refusal consumes no key.
 pub async fn release(tx: &Tx, key: &Key<'_>) -> Result<()> {
-    let text = "DELETE FROM idempotency_keys WHERE merchant_id = $1 AND actor_id = $2 AND idempotency_key = $3 AND answer = ''";
-    sql::execute(tx, text, params![key.merchant.merchant_id(), key.actor_id, key.key]).await?;
+    let text =
+        "DELETE FROM idempotency_keys WHERE merchant_id = $1 AND actor_id = $2 AND idempotency_key = $3
+                AND operation = $4 AND answer = ''";
+    sql::execute(tx, text, params![key.merchant.merchant_id(), key.actor_id, key.key, key.operation]).await?;
     Ok(())
 }

@@ -24,7 +24,7 @@ pub struct Job {
     pub kind: String,
     /// To which row.
     pub subject_id: Uuid,
-    /// When it was due; a later `run_at` in the table means that it was asked for again while it ran.
+    /// When it was due.
     pub run_at: Timestamp,
     /// Failures so far.
     pub attempts: i64,
@@ -32,6 +32,8 @@ pub struct Job {
     pub runs: i64,
     /// Our lease.
     pub lease: i64,
+    /// How often it had been asked for when it was claimed.
+    pub asked: i64,
 }
 
 impl FromRow for Job {
@@ -45,6 +47,7 @@ impl FromRow for Job {
             attempts: row.get("attempts")?,
             runs: row.get("runs")?,
             lease: row.get("lease")?,
+            asked: row.get("asked")?,
         })
     }
 }
@@ -64,15 +67,17 @@ pub struct NewJob {
     pub run_at: Timestamp,
 }
 
-/// Enqueues jobs. Where a subject already has one of the kind, that one is moved to the new time.
+/// Enqueues jobs. Where a subject already has one of the kind, that one runs at the earlier of the two times; one that
+/// is running runs once more.
 pub async fn enqueue(tx: &Tx, jobs: &[NewJob], now: Timestamp) -> Result<()> {
     let row = |j: &NewJob| {
         new_row! {
             id: j.id, merchant_id: j.merchant_id, kind: j.kind, subject_id: j.subject_id, state: "Ready", run_at: j.run_at,
-            attempts: 0i64, runs: 0i64, lease: 0i64, created_at: now,
+            attempts: 0i64, runs: 0i64, lease: 0i64, asked: 1i64, created_at: now,
         }
     };
-    let conflict = "ON CONFLICT (kind, subject_id) WHERE state IN ('Ready', 'Running') DO UPDATE SET run_at = excluded.run_at";
+    let conflict = "ON CONFLICT (kind, subject_id) WHERE state IN ('Ready', 'Running') DO UPDATE SET asked = jobs.asked + 1,
+                    run_at = CASE WHEN jobs.state = 'Running' OR excluded.run_at < jobs.run_at THEN excluded.run_at ELSE jobs.run_at END";
     sql::insert_with(tx, "jobs", jobs.iter().map(row).collect(), conflict).await?;
     Ok(())
 }
@@ -105,30 +110,53 @@ pub async fn claim(tx: &Tx, now: Timestamp, lease: Duration, limit: u32) -> Resu
 
 /// Finishes a job; one that was asked for again while it ran is ready again.
 pub async fn finish(tx: &Tx, job: &Job, now: Timestamp) -> Result<()> {
-    let text = "UPDATE jobs SET state = CASE WHEN run_at > $3 THEN 'Ready' ELSE 'Done' END, finished_at = $4, lease_until = NULL, error = NULL
-                WHERE id = $1 AND lease = $2 AND state = 'Running'";
-    sql::execute(tx, text, params![job.id, job.lease, job.run_at, now]).await?;
+    let text = "UPDATE jobs SET state = CASE WHEN asked > $3 THEN 'Ready' ELSE 'Done' END, attempts = 0, finished_at = $4,
+                lease_until = NULL, error = NULL WHERE id = $1 AND lease = $2 AND state = 'Running'";
+    sql::execute(tx, text, params![job.id, job.lease, job.asked, now]).await?;
     Ok(())
 }
 
-/// Puts a job back for later; not a failure.
+/// Puts a job back for later; not a failure. One that was asked for again while it ran keeps the time it was asked for.
 pub async fn reschedule(tx: &Tx, job: &Job, at: Timestamp) -> Result<()> {
-    let text = "UPDATE jobs SET state = 'Ready', lease_until = NULL, error = NULL,
-                run_at = CASE WHEN run_at > $3 AND run_at < $4 THEN run_at ELSE $4 END
+    let text = "UPDATE jobs SET state = 'Ready', attempts = 0, lease_until = NULL, error = NULL,
+                run_at = CASE WHEN asked > $3 AND run_at < $4 THEN run_at ELSE $4 END
                 WHERE id = $1 AND lease = $2 AND state = 'Running'";
-    sql::execute(tx, text, params![job.id, job.lease, job.run_at, at]).await?;
+    sql::execute(tx, text, params![job.id, job.lease, job.asked, at]).await?;
     Ok(())
 }
 
-/// Counts a failure: later again, or dead after too many. Whether it is dead now.
-pub async fn fail(tx: &Tx, job: &Job, error: &str, retry_at: Timestamp) -> Result<bool> {
-    let dead = job.attempts + 1 >= MAX_ATTEMPTS;
+/// Counts a failure: later again, or dead after too many. A job never dies of what is not its own fault
+/// (`may_die: false`): WeChat will be back. Whether it is dead now.
+pub async fn fail(tx: &Tx, job: &Job, error: &str, retry_at: Timestamp, may_die: bool) -> Result<bool> {
+    let dead = may_die && job.attempts + 1 >= MAX_ATTEMPTS;
     let state = if dead { "Dead" } else { "Ready" };
-    let text =
-        "UPDATE jobs SET state = $3, attempts = attempts + 1, error = $4, run_at = $5, lease_until = NULL
+    let attempts = (job.attempts + 1).min(if dead { MAX_ATTEMPTS } else { MAX_ATTEMPTS - 1 });
+    let text = "UPDATE jobs SET state = $3, attempts = $7, error = $4, lease_until = NULL,
+                run_at = CASE WHEN asked > $6 AND run_at < $5 THEN run_at ELSE $5 END
                 WHERE id = $1 AND lease = $2 AND state = 'Running'";
-    sql::execute(tx, text, params![job.id, job.lease, state, error, retry_at]).await?;
+    sql::execute(tx, text, params![job.id, job.lease, state, error, retry_at, job.asked, attempts]).await?;
     Ok(dead)
+}
+
+/// Payments that wait for their money and refunds that are under way without a job that asks about them: there are
+/// none unless a job died or was lost, and then they get a new one.
+pub async fn orphans(c: &impl Conn, limit: u32) -> Result<Vec<(MerchantId, &'static str, Uuid)>> {
+    const WAITING: &str = "NOT EXISTS (SELECT 1 FROM jobs j WHERE j.subject_id = x.id AND j.kind = 'KIND' AND j.state IN ('Ready', 'Running'))";
+    let mut found = Vec::new();
+    for (kind, table, condition) in [
+        ("payment_check", "payments", "x.state IN ('Created', 'Pending') AND x.method = 'wechat'"),
+        ("refund_submit", "refunds", "x.state IN ('Created', 'Submitted') AND x.method = 'wechat'"),
+        ("refund_check", "refunds", "x.state IN ('Processing', 'AbnormalSubmitted')"),
+    ] {
+        let text = format!(
+            "SELECT x.merchant_id, x.id FROM {table} x WHERE {condition} AND {} LIMIT $1",
+            WAITING.replace("KIND", kind)
+        );
+        for row in sql::rows(c, &text, params![limit]).await? {
+            found.push((row.get("merchant_id")?, kind, row.get("id")?));
+        }
+    }
+    Ok(found)
 }
 
 /// How many jobs are in each state, for metrics.

@@ -1,5 +1,7 @@
 //! Orders, their lines and their events.
 
+use std::collections::BTreeMap;
+
 use hexiao_core::id::{
     CheckoutId, CustomerId, LineId, MerchantId, OrderId, PaymentId, ProductId, RecordId, SkuId, StoreId,
 };
@@ -512,9 +514,12 @@ pub async fn events(c: &impl Conn, merchant: MerchantScope, id: OrderId) -> Resu
     sql::list(c, text, params![merchant.merchant_id(), id]).await
 }
 
-/// Adds units to the sales of products.
-pub async fn count_sales(tx: &Tx, merchant: MerchantScope, product: ProductId, units: i64) -> Result<()> {
-    let text = "UPDATE products SET sold_count = sold_count + $3 WHERE merchant_id = $1 AND id = $2";
-    sql::execute(tx, text, params![merchant.merchant_id(), product, units]).await?;
+/// Adds units to the sales of products. Rows in the order of their ids: settlements of several products must not lock
+/// them crosswise. The last write of its transaction, because everybody who buys a product comes by here.
+pub async fn count_sales(tx: &Tx, merchant: MerchantScope, units: &BTreeMap<ProductId, i64>) -> Result<()> {
+    for (product, units) in units {
+        let text = "UPDATE products SET sold_count = sold_count + $3 WHERE merchant_id = $1 AND id = $2";
+        sql::execute(tx, text, params![merchant.merchant_id(), *product, *units]).await?;
+    }
     Ok(())
 }

@@ -64,11 +64,29 @@ pub async fn append(tx: &Tx, events: Vec<NewEvent>) -> Result<()> {
     sql::insert(tx, "outbox", events.into_iter().map(row).collect()).await
 }
 
+/// Rows after a position, for the database's own index walk: by number on SQLite, where there is one writer; by
+/// transaction and number on PostgreSQL, up to the oldest transaction that still runs — its rows are not visible yet
+/// but may have smaller numbers.
+fn after(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Sqlite => "SELECT * FROM outbox WHERE seq > $2 AND $1 >= 0 ORDER BY seq LIMIT $3",
+        _ => {
+            "SELECT * FROM (
+               (SELECT * FROM outbox WHERE tx = $1 AND seq > $2 ORDER BY seq LIMIT $3)
+               UNION ALL
+               (SELECT * FROM outbox WHERE tx > $1 AND tx < (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint ORDER BY tx, seq LIMIT $3)
+             ) o ORDER BY tx, seq LIMIT $3"
+        }
+    }
+}
+
 /// Whether rows exist that a consumer has not read: asked of the reader before the writer is troubled.
 pub async fn any_new(c: &impl Conn, consumer: &str) -> Result<bool> {
-    let text = "SELECT o.seq FROM outbox o LEFT JOIN consumer_positions p ON p.consumer = $1
-                WHERE p.consumer IS NULL OR o.tx > p.tx OR (o.tx = p.tx AND o.seq > p.seq) ORDER BY o.tx DESC, o.seq DESC LIMIT 1";
-    Ok(sql::row(c, text, params![consumer]).await?.is_some())
+    let position =
+        sql::row(c, "SELECT tx, seq FROM consumer_positions WHERE consumer = $1", params![consumer]).await?;
+    let (tx, seq): (i64, i64) =
+        position.map_or(Ok::<_, crate::DbError>((0, 0)), |p| Ok((p.get("tx")?, p.get("seq")?)))?;
+    Ok(sql::row(c, after(c.backend()), params![tx, seq, 1i64]).await?.is_some())
 }
 
 /// Takes the next rows for a consumer and moves its position past them, in the transaction that does its work. One
@@ -80,15 +98,7 @@ pub async fn take(tx: &Tx, consumer: &str, limit: u32) -> Result<Vec<Event>> {
     let position =
         sql::row(tx, &text, params![consumer]).await?.ok_or(crate::DbError::Stale("consumer position"))?;
     let (at_tx, at_seq): (i64, i64) = (position.get("tx")?, position.get("seq")?);
-    // Rows of transactions that still run are not visible yet but may have smaller numbers: stop before the oldest.
-    let horizon = match tx.backend() {
-        DbBackend::Sqlite => "",
-        _ => "AND tx < (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint",
-    };
-    let text = format!(
-        "SELECT * FROM outbox WHERE (tx > $1 OR (tx = $1 AND seq > $2)) {horizon} ORDER BY tx, seq LIMIT $3"
-    );
-    let events: Vec<Event> = sql::list(tx, &text, params![at_tx, at_seq, limit]).await?;
+    let events: Vec<Event> = sql::list(tx, after(tx.backend()), params![at_tx, at_seq, limit]).await?;
     if let Some(last) = events.last() {
         let text = "UPDATE consumer_positions SET tx = $2, seq = $3 WHERE consumer = $1";
         sql::execute_exactly(tx, 1, "consumer position", text, params![consumer, last.tx, last.seq]).await?;

@@ -139,18 +139,18 @@ pub async fn orders_of(
     rows.iter().map(|r| Ok((r.get("payment_id")?, r.get("order_id")?, r.get("amount_fen")?))).collect()
 }
 
-/// Records WeChat's handle. The payment may have been settled meanwhile: then nothing changes.
+/// Records WeChat's handle. Whether the payment still waits for its money: it may have been settled or closed
+/// meanwhile, and then nothing changes.
 pub async fn set_prepay(
     tx: &Tx,
     merchant: MerchantScope,
     id: PaymentId,
     prepay_id: &str,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     let text = "UPDATE payments SET state = 'Pending', prepay_id = $3, prepay_at = $4
                 WHERE merchant_id = $1 AND id = $2 AND state IN ('Created', 'Pending')";
-    sql::execute(tx, text, params![merchant.merchant_id(), id, prepay_id, now]).await?;
-    Ok(())
+    Ok(sql::execute(tx, text, params![merchant.merchant_id(), id, prepay_id, now]).await? == 1)
 }
 
 /// Records that the money came.

@@ -219,7 +219,7 @@ pub async fn wrong_codes_since(
 ) -> Result<i64> {
     let text =
         "SELECT COUNT(*) AS n FROM redemption_attempts WHERE merchant_id = $1 AND staff_id = $2 AND at >= $3
-                AND step = 'prepare' AND method = 'code' AND voucher_id IS NULL";
+                AND step = 'prepare' AND method = 'code' AND reason = 'not_found'";
     sql::row(c, text, params![merchant.merchant_id(), staff, since]).await?.map_or(Ok(0), |r| r.get("n"))
 }
 

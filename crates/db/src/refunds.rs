@@ -44,6 +44,8 @@ pub struct Refund {
     pub wechat_refund_id: Option<String>,
     /// Its money has left the liability in the books.
     pub booked: bool,
+    /// WeChat was told to send the money to the merchant's own account.
+    pub to_merchant: bool,
     /// What WeChat said last, for staff.
     pub error: Option<String>,
     /// Asked for at.
@@ -78,6 +80,7 @@ impl FromRow for Refund {
             attempt: row.get("attempt")?,
             wechat_refund_id: row.get("wechat_refund_id")?,
             booked: row.get("booked")?,
+            to_merchant: row.get("to_merchant")?,
             error: row.get("error")?,
             created_at: row.get("created_at")?,
             submitted_at: row.get("submitted_at")?,
@@ -90,7 +93,7 @@ impl FromRow for Refund {
 pub async fn insert(tx: &Tx, r: &Refund) -> Result<()> {
     let row = new_row! {
         merchant_id: r.merchant_id, id: r.id, order_id: r.order_id, payment_id: r.payment_id, customer_id: r.customer_id, state: r.state,
-        cause: r.cause, method: r.method, reason: &r.reason, amount_fen: r.amount, attempt: r.attempt, booked: r.booked,
+        cause: r.cause, method: r.method, reason: &r.reason, amount_fen: r.amount, attempt: r.attempt, booked: r.booked, to_merchant: r.to_merchant,
         created_at: r.created_at, submitted_at: r.submitted_at, succeeded_at: r.succeeded_at,
     };
     sql::insert_one(tx, "refunds", row).await
@@ -105,7 +108,7 @@ pub async fn lock(tx: &Tx, merchant: MerchantScope, id: RefundId) -> Result<Opti
 /// Writes what moved: state, block, attempt, WeChat's number, booking, times, error. `from` is the state it was read in.
 pub async fn update(tx: &Tx, r: &Refund, from: RefundState) -> Result<()> {
     let text = "UPDATE refunds SET state = $4, blocked_reason = $5, attempt = $6, wechat_refund_id = $7, booked = $8, error = $9,
-                submitted_at = $10, succeeded_at = $11 WHERE merchant_id = $1 AND id = $2 AND state = $3";
+                submitted_at = $10, succeeded_at = $11, to_merchant = $12 WHERE merchant_id = $1 AND id = $2 AND state = $3";
     let values = params![
         r.merchant_id,
         r.id,
@@ -117,7 +120,8 @@ pub async fn update(tx: &Tx, r: &Refund, from: RefundState) -> Result<()> {
         r.booked,
         r.error,
         r.submitted_at,
-        r.succeeded_at
+        r.succeeded_at,
+        r.to_merchant
     ];
     sql::execute_exactly(tx, 1, "refund state", text, values).await
 }

@@ -96,11 +96,12 @@ pub async fn insert_with(tx: &Tx, table: &str, rows: Vec<NewRow>, conflict: &str
     Ok(hit)
 }
 
-/// Locks the rows read, where the writer itself is not the lock.
+/// Locks the rows read, where the writer itself is not the lock. `NO KEY`: no locked row is deleted or gets another
+/// key, and rows that refer to it may be inserted meanwhile — their foreign keys would deadlock with a full lock.
 pub fn for_update(c: &impl Conn, alias: &str) -> String {
     match c.backend() {
         DbBackend::Sqlite => String::new(),
-        _ => format!(" FOR UPDATE OF {alias}"),
+        _ => format!(" FOR NO KEY UPDATE OF {alias}"),
     }
 }
 

@@ -70,7 +70,10 @@ pub async fn app_with_clock(
         mini_secret: secret,
     };
     let wechat = Wechat::new(settings, clock.clone()).map_err(|e| anyhow::anyhow!("{e:?}"))?;
-    Ok(App::new(db, clock, Arc::new(keys), wechat, Settings { public_url, dev: config.mode == Mode::Dev }))
+    let app =
+        App::new(db, clock, Arc::new(keys), wechat, Settings { public_url, dev: config.mode == Mode::Dev });
+    app.check_keys().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
+    Ok(app)
 }
 
 /// Where WeChat is: configured, the simulator, or the real one.

@@ -64,10 +64,10 @@ pub fn agreements(merchant: &str) -> Agreements {
 /// Makes the first merchant.
 pub async fn run(config: &Config, args: InitArgs) -> anyhow::Result<()> {
     secrets::create_private_dir(&config.data)?;
-    secrets::ensure_generated(&config.keys_dir(), config.mode)?;
     let db = compose::open_db(config).await?;
     migrate::migrate(&db).await?;
     ensure!(merchants::first(db.reader()).await?.is_none(), "已经有商家了：hexiao init 只用于第一次");
+    secrets::ensure_generated(&config.keys_dir(), config.mode)?;
     let new = gather(config, args)?;
     let keys = config.keys_dir().join("wechat").join(&new.pay_account.key_ref);
     secrets::create_private_dir(&keys)?;

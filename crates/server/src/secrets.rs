@@ -123,16 +123,25 @@ pub fn create_private_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("不能创建目录 {}", dir.display()))
 }
 
-/// Writes a file that only its owner may read; an existing one is never overwritten.
+/// Writes a file that only its owner may read, whole or not at all; an existing one is never overwritten.
 pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let explain = || format!("不能写入 {}", path.display());
+    let temporary = path.with_extension("new");
+    // A rest of a start that was killed.
+    if temporary.exists() {
+        fs::remove_file(&temporary).with_context(explain)?;
+    }
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)
-        .with_context(|| format!("不能写入 {}", path.display()))?;
+        .open(&temporary)
+        .with_context(explain)?;
     file.write_all(text.as_bytes())?;
-    Ok(file.sync_all()?)
+    file.sync_all()?;
+    // A hard link fails when the target exists, as a rename would not.
+    fs::hard_link(&temporary, path).with_context(explain)?;
+    Ok(fs::remove_file(&temporary)?)
 }
 
 /// Makes the key files of a pay account for the simulator: a merchant key, its serial, an APIv3 key. Answers the

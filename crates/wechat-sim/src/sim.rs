@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -59,7 +59,7 @@ struct Inner {
     programs: HashMap<String, SimMiniProgram>,
     notify_speed: f64,
     notify_delay: TimeDelta,
-    refund_delay: TimeDelta,
+    refund_delay_ms: AtomicI64,
     refund_interval: TimeDelta,
     clock: SimClock,
     store: Mutex<Store>,
@@ -117,7 +117,7 @@ impl Sim {
                 programs: config.mini_programs.into_iter().map(|p| (p.appid.clone(), p)).collect(),
                 notify_speed: config.notify_speed,
                 notify_delay: delta(config.notify_delay),
-                refund_delay: delta(config.refund_delay),
+                refund_delay_ms: AtomicI64::new(delta(config.refund_delay).num_milliseconds()),
                 refund_interval: delta(config.refund_interval),
                 clock,
                 store: Mutex::new(store),
@@ -202,7 +202,7 @@ impl Sim {
     }
 
     pub(crate) fn refund_delay(&self) -> TimeDelta {
-        self.inner.refund_delay
+        TimeDelta::milliseconds(self.inner.refund_delay_ms.load(Ordering::Relaxed))
     }
 
     pub(crate) fn refund_interval(&self) -> TimeDelta {
@@ -271,6 +271,11 @@ impl Sim {
             return Err(SimError::NotFound(format!("merchant {mchid}")));
         }
         self.store().commit(Mutation::BalanceSet { mchid: mchid.to_owned(), fen: fen.into() })
+    }
+
+    /// How long refunds that are accepted from now on stay PROCESSING before they end by themselves.
+    pub fn set_refund_delay(&self, delay: Duration) {
+        self.inner.refund_delay_ms.store(delta(delay).num_milliseconds(), Ordering::Relaxed);
     }
 
     /// Chooses the key that signs notifications.

@@ -98,7 +98,7 @@ pub fn dependencies(packages: &[Package]) -> Vec<Finding> {
 
 /// Only `app` opens a write transaction, with the one function of `db` that opens, retries and commits.
 pub fn write_transactions(files: &[SourceFile]) -> Vec<Finding> {
-    const OPENERS: [&str; 5] = ["db.write(", ".write(async", ".begin(", ".begin_with", "&Tx"];
+    const OPENERS: [&str; 4] = ["transact!(", ".begin(", ".begin_with", "&Tx"];
     let elsewhere = ["crates/api/src/", "crates/server/src/", "crates/wechat/src/", "crates/wechat-sim/src/"];
     find_words(
         files,
@@ -195,8 +195,8 @@ mod tests {
 
     #[test]
     fn a_transaction_in_a_handler_is_found() {
-        let handler = file("crates/api/src/order.rs", "state.db.write(async |tx| place(tx)).await?;");
-        let use_case = file("crates/app/src/order.rs", "db.write(async |tx| place(tx)).await?;");
+        let handler = file("crates/api/src/order.rs", "transact!(state.db, |tx| place(&tx))?;");
+        let use_case = file("crates/app/src/order.rs", "transact!(self.db, |tx| place(&tx))?;");
         let found = write_transactions(&[handler, use_case]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].place, "crates/api/src/order.rs:1");

@@ -52,6 +52,10 @@ struct PreviewBody {
     store_id: StoreId,
     #[schema(max_items = 50)]
     lines: Vec<LineBody>,
+    /// One of the coupons that the preview lists.
+    coupon_id: Option<Line<1, 64>>,
+    /// Points to spend.
+    points: Option<u32>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -61,6 +65,12 @@ struct OrderBody {
     store_id: StoreId,
     #[schema(max_items = 50)]
     lines: Vec<LineBody>,
+    /// One of the coupons that the preview lists.
+    coupon_id: Option<Line<1, 64>>,
+    /// Points to spend.
+    points: Option<u32>,
+    /// For delivery; what is redeemed in a store needs none.
+    address_id: Option<Line<1, 64>>,
     /// A note to the store, up to 200 characters.
     remark: Option<Paragraphs<200>>,
 }
@@ -96,6 +106,17 @@ struct PreviewView {
     coupons: Vec<CouponView>,
 }
 
+/// Customers hold no coupons and no points: what names one names nothing.
+fn check_extras(coupon: Option<&Line<1, 64>>, points: Option<u32>) -> ApiResult<()> {
+    if coupon.is_some() {
+        return Err(Refusal::field("coupon_id", "没有这张优惠券").into());
+    }
+    if points.is_some_and(|p| p > 0) {
+        return Err(Refusal::field("points", "没有可用的积分").into());
+    }
+    Ok(())
+}
+
 fn quote_request(store_id: StoreId, lines: Vec<LineBody>) -> ApiResult<QuoteRequest> {
     if lines.len() > 50 {
         return Err(Refusal::field("lines", "最多 50 行").into());
@@ -113,6 +134,7 @@ async fn preview(
     _customer: Customer,
     Json(body): Json<PreviewBody>,
 ) -> ApiResult<JsonBody<PreviewView>> {
+    check_extras(body.coupon_id.as_ref(), body.points)?;
     let quoted = state.app.quote_order(&quote_request(body.store_id, body.lines)?).await?;
     let line = |l: hexiao_app::order::QuotedLine| PreviewLineView {
         sku_id: l.sku.sku_id,
@@ -149,6 +171,10 @@ async fn place(
     IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<OrderBody>,
 ) -> ApiResult<(StatusCode, JsonBody<OrderView>)> {
+    check_extras(body.coupon_id.as_ref(), body.points)?;
+    if body.address_id.is_some() {
+        return Err(Refusal::field("address_id", "到店核销的商品不需要收货地址").into());
+    }
     let request = PlaceOrder {
         customer_id: customer.customer_id,
         quote: quote_request(body.store_id, body.lines)?,

@@ -27,7 +27,7 @@ const SESSION_DAYS: i64 = 30;
 const REPLACED_GRACE_S: i64 = 60;
 
 /// What a sign-in or a refresh answers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tokens {
     /// For requests.
     pub access_token: String,
@@ -98,6 +98,11 @@ impl App {
         Ok(principal)
     }
 
+    /// Whether a token was verified before: only such a caller counts as a session to the rate limit.
+    pub fn knows_token(&self, access_token: &str) -> bool {
+        self.sessions.tokens.contains_key(&sha256(access_token.as_bytes()))
+    }
+
     async fn load_principal(&self, session_id: SessionId) -> Result<Principal> {
         let reader = self.db.reader();
         let session = sessions::get(reader, session_id)
@@ -128,8 +133,13 @@ impl App {
 
 async fn refresh_in(app: &App, tx: &Tx, hash: [u8; 32], now: Timestamp) -> Result<Option<Tokens>> {
     let Some(session) = sessions::lock_by_refresh_hash(tx, hash).await? else { return Ok(None) };
-    if !session.alive(now) || principal_of(tx, &session).await.is_err() {
+    if !session.alive(now) {
         return Ok(None);
+    }
+    match principal_of(tx, &session).await {
+        Ok(_) => {}
+        Err(AppError::Refused(_)) => return Ok(None),
+        Err(error) => return Err(error),
     }
     let replaced = session.refresh_hash != hash;
     if replaced && now.since(session.rotated_at).num_seconds() > REPLACED_GRACE_S {

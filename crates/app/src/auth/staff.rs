@@ -17,7 +17,7 @@ const LOCK_FROM: i64 = 5;
 const LOCK_MINUTES: i64 = 15;
 
 /// What a member of staff gives to sign in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StaffSignIn {
     /// Their number.
     pub phone: MobilePhone,
@@ -76,6 +76,7 @@ fn locked(staff: &Staff, now: Timestamp) -> bool {
 
 async fn count_failures(tx: &Tx, wrong: &[Staff], now: Timestamp) -> Result<()> {
     let until = now.plus(chrono::Duration::minutes(LOCK_MINUTES));
+    // In the order of their ids, since several accounts may share a phone number.
     for member in wrong {
         // A lock that ended starts a new count.
         let scope = MerchantScope::of_system(member.merchant_id);
@@ -88,6 +89,12 @@ async fn count_failures(tx: &Tx, wrong: &[Staff], now: Timestamp) -> Result<()> 
 }
 
 async fn sign_in(app: &App, tx: &Tx, member: &Staff, now: Timestamp) -> Result<Tokens> {
-    staff::clear_failures(tx, MerchantScope::of_system(member.merchant_id), member.id).await?;
+    let merchant = MerchantScope::of_system(member.merchant_id);
+    // Guesses made at the same time may have locked it since we looked; a right one among them must not pass.
+    let current = staff::lock(tx, merchant, member.id).await?.ok_or(Reason::BadCredentials)?;
+    if locked(&current, now) || current.failed_attempts >= LOCK_FROM {
+        return Err(Reason::AccountLocked.into());
+    }
+    staff::clear_failures(tx, merchant, member.id).await?;
     session::open(app, tx, Subject::Staff(member.merchant_id, member.id), now).await
 }

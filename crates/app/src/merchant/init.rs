@@ -23,7 +23,7 @@ const ORDER_TTL_S: i64 = 15 * 60;
 const REFUND_HOLD_S: i64 = 0;
 
 /// A merchant to create.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewMerchant {
     /// Its name.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct NewMerchant {
 }
 
 /// The first owner.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewOwner {
     /// Their name.
     pub name: String,

@@ -24,7 +24,7 @@ use crate::keys::new_id;
 const MAX_STORES: usize = 1_000;
 
 /// An account to create. Texts are clean already.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewStaff {
     /// Their name.
     pub name: String,
@@ -39,7 +39,7 @@ pub struct NewStaff {
 }
 
 /// What to change of an account; the rest stays.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct StaffEdit {
     /// The version the editor saw.
     pub version: Option<i64>,

@@ -43,9 +43,10 @@ impl App {
         self.close_orders(&[request]).await?.pop().map_or(Ok(()), |verdict| verdict.map_err(AppError::from))
     }
 
-    /// Closes orders whose time is over; how many were looked at. Called by the worker until it answers 0.
+    /// Closes orders whose time is over; how many were closed. Called by the worker until it answers 0.
     pub async fn close_expired_orders(&self, limit: u32) -> Result<usize> {
         let due: Vec<(MerchantId, OrderId)> = orders::expired(self.db.reader(), self.now(), limit).await?;
+        let mut closed = 0;
         for (merchant_id, order_id) in &due {
             let merchant = MerchantScope::of_system(*merchant_id);
             let request = CloseRequest {
@@ -54,9 +55,16 @@ impl App {
                 reason: CloseReason::Timeout,
                 actor: Actor::System,
             };
-            self.close_orders(&[request]).await?;
+            // One order that cannot be closed must not keep the others open.
+            match self.close_orders(&[request]).await.map(|mut verdicts| verdicts.pop()) {
+                Ok(Some(Ok(()))) => closed += 1,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(order = %order_id, error = error.log_text(), "cannot close an expired order");
+                }
+            }
         }
-        Ok(due.len())
+        Ok(closed)
     }
 
     async fn close_orders(&self, requests: &[CloseRequest]) -> Result<Vec<Result<(), Refusal>>> {

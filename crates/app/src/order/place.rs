@@ -121,7 +121,7 @@ async fn place_one(
     now: Timestamp,
 ) -> Result<OrderId> {
     let owner = merchants::get(tx, merchant).await?.ok_or(Reason::NotFound)?;
-    let quoted = quote_in(tx, &request.quote).await?;
+    let quoted = quote_in(tx, &request.quote, now).await?;
     let reserved = decide_stock(tx, merchant, &quoted).await?;
     count_limits(tx, merchant, request.customer_id, &quoted).await?;
     let (order, lines) = build(merchant, request, &quoted, owner.order_ttl_s, now);
@@ -185,7 +185,10 @@ async fn decide_stock(tx: &Tx, merchant: MerchantScope, quoted: &Quoted) -> Resu
 /// subtracting, since the transaction goes on with its other requests.
 async fn count_limits(tx: &Tx, merchant: MerchantScope, customer: CustomerId, quoted: &Quoted) -> Result<()> {
     let mut counted = Vec::new();
-    for (i, line) in quoted.lines.iter().enumerate() {
+    // In the order of the SKUs' ids: two orders of one customer must not lock their counters crosswise.
+    let mut lines: Vec<_> = quoted.lines.iter().enumerate().collect();
+    lines.sort_by_key(|(_, line)| line.sku.sku_id);
+    for (i, line) in lines {
         let Some(limit) = line.sku.per_customer_limit else { continue };
         let quantity = i64::from(line.quantity);
         if stock::count_purchase(tx, merchant, customer, line.sku.sku_id, quantity, i64::from(limit)).await? {

@@ -7,6 +7,7 @@ use hexiao_core::order::Fulfilment;
 use hexiao_core::price::{PriceLine, Quote, quote};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::stock::{StockFacts, Wanted, check_available};
+use hexiao_core::time::Timestamp;
 use hexiao_db::Conn;
 use hexiao_db::catalog::SellableSku;
 use hexiao_db::store_facts::{self, StoreFacts};
@@ -61,7 +62,7 @@ pub struct Quoted {
 impl App {
     /// Quotes an order without placing it; refuses what an order would refuse, short stock too.
     pub async fn quote_order(&self, request: &QuoteRequest) -> Result<Quoted> {
-        let quoted = quote_in(self.db.reader(), request).await?;
+        let quoted = quote_in(self.db.reader(), request, self.now()).await?;
         let mut index = BTreeMap::new();
         let mut stocks = Vec::new();
         let wanted = wanted(&quoted.lines, &mut |id, facts| {
@@ -93,7 +94,7 @@ pub(super) fn wanted(
 }
 
 /// Reads what is sold, checks what does not depend on stock, and prices it.
-pub(super) async fn quote_in(c: &impl Conn, request: &QuoteRequest) -> Result<Quoted> {
+pub(super) async fn quote_in(c: &impl Conn, request: &QuoteRequest, now: Timestamp) -> Result<Quoted> {
     check_shape(request)?;
     let store = store_facts::for_customer(c, request.store_id).await?;
     let store = store.ok_or_else(|| Refusal::with_message(Reason::NotFound, "没有找到这个门店"))?;
@@ -103,7 +104,7 @@ pub(super) async fn quote_in(c: &impl Conn, request: &QuoteRequest) -> Result<Qu
     let ids: Vec<SkuId> = request.lines.iter().map(|l| l.sku_id).collect();
     let sellable = hexiao_db::catalog::sellable(c, request.store_id, &ids).await?;
     let by_id: BTreeMap<SkuId, SellableSku> = sellable.into_iter().map(|s| (s.sku_id, s)).collect();
-    check_offered(request, &by_id)?;
+    check_offered(request, &by_id, now)?;
     let skus: Vec<SellableSku> = request.lines.iter().filter_map(|l| by_id.get(&l.sku_id).cloned()).collect();
     let priced: Vec<PriceLine> = skus
         .iter()
@@ -138,12 +139,19 @@ fn check_shape(request: &QuoteRequest) -> Result<(), Refusal> {
     if units > MAX_UNITS { Err(Reason::TooManyUnits.into()) } else { Ok(()) }
 }
 
-fn check_offered(request: &QuoteRequest, skus: &BTreeMap<SkuId, SellableSku>) -> Result<(), Refusal> {
+fn check_offered(
+    request: &QuoteRequest,
+    skus: &BTreeMap<SkuId, SellableSku>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let mut not_listed = Refusal::new(Reason::NotListed);
     let mut limits = Refusal::new(Reason::PurchaseLimit);
     for (i, line) in request.lines.iter().enumerate() {
         match skus.get(&line.sku_id) {
-            Some(sku) if sku.listed && sku.kind == Fulfilment::Redeem => {
+            // What could not be used any more after its payment is not sold.
+            Some(sku)
+                if sku.listed && sku.kind == Fulfilment::Redeem && sku.rule.validity_from(now).1 > now =>
+            {
                 let limit = sku.per_order_limit.into_iter().chain(sku.per_customer_limit).min();
                 if let Some(limit) = limit.filter(|l| line.quantity > *l) {
                     let text = format!("「{}」每人限购 {limit} 份", sku.product_name);

@@ -42,7 +42,7 @@ pub struct ConfirmItem {
 }
 
 /// A request to confirm.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Confirm {
     /// By whom.
     pub staff: StaffPrincipal,
@@ -218,29 +218,27 @@ pub(crate) async fn confirm_redemptions(
     merchant: MerchantScope,
     requests: &[Confirm],
 ) -> Result<Vec<Verdict>> {
-    let now = app.now();
     let mut ids: Vec<VoucherId> =
         requests.iter().flat_map(|r| r.items.iter().map(|i| i.voucher_id)).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut vouchers = vouchers::load(tx, merchant, &ids, true).await?;
+    // Read under the locks: what another request wrote before us is not in our future.
+    let now = app.now();
     let mut writes = Writes::default();
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(requests.len());
     for (n, request) in requests.iter().enumerate() {
         // Keys are looked up under the locks, before the token is judged: a repeated confirm is answered even when
         // its token has expired meanwhile.
+        let token = token::open(&app.keys.seal, &request.prepare_token);
         let verdict = match earlier(tx, merchant, request, &requests[..n], &verdicts).await? {
             Some(verdict) => verdict,
-            None => match admit(app, tx, merchant, request, now).await? {
-                Ok((token, store)) => {
-                    decide_request(request, &token, &store, &mut vouchers, &mut writes, now)
-                }
+            None => match admit(tx, merchant, request, token.as_ref(), now).await? {
+                Ok((token, store)) => decide_request(request, token, &store, &mut vouchers, &mut writes, now),
                 Err(refusal) => Err(refusal.into()),
             },
         };
-        if let Err(refused) = &verdict {
-            writes.attempts.extend(attempts(request, refused, now));
-        }
+        writes.attempts.extend(attempts(request, token.as_ref().ok(), &verdict, now));
         verdicts.push(verdict);
     }
     write(tx, merchant, &writes).await?;
@@ -286,16 +284,16 @@ fn fingerprint_of(request: &Confirm) -> [u8; 32] {
 }
 
 /// The token and the store: what must be right before any voucher is looked at.
-async fn admit(
-    app: &App,
+async fn admit<'t>(
     tx: &Tx,
     merchant: MerchantScope,
     request: &Confirm,
+    token: Result<&'t PrepareToken, &Reason>,
     now: Timestamp,
-) -> Result<Result<(PrepareToken, store_facts::StoreFacts), Refusal>> {
-    let token = match token::open(&app.keys.seal, &request.prepare_token) {
+) -> Result<Result<(&'t PrepareToken, store_facts::StoreFacts), Refusal>> {
+    let token = match token {
         Ok(token) => token,
-        Err(reason) => return Ok(Err(reason.into())),
+        Err(reason) => return Ok(Err((*reason).into())),
     };
     let fits = token.merchant_id == merchant.merchant_id()
         && token.staff_id == request.staff.staff_id
@@ -307,7 +305,7 @@ async fn admit(
     if redemptions::nonce_used(tx, merchant, token.nonce).await? {
         return Ok(Err(Reason::TokenUsed.into()));
     }
-    if token::expired(&token, now) {
+    if token::expired(token, now) {
         return Ok(Err(Reason::TokenExpired.into()));
     }
     match store_facts::get(tx, merchant, request.store_id).await? {
@@ -509,28 +507,39 @@ fn order_event(
     }
 }
 
-fn attempts(request: &Confirm, refused: &Refused, now: Timestamp) -> Vec<Attempt> {
+/// What was refused, item by item, also beside items that were redeemed. A replay is no new attempt.
+fn attempts(
+    request: &Confirm,
+    token: Option<&PrepareToken>,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Vec<Attempt> {
     let attempt = |voucher_id: Option<VoucherId>, refusal: Refusal| Attempt {
         merchant_id: request.staff.merchant_id,
         id: new_id(),
         store_id: request.store_id,
         staff_id: request.staff.staff_id,
-        device: None,
+        device: token.and_then(|t| t.device.clone()),
         step: "confirm",
-        method: redemptions::Method::Qr,
+        method: token.map_or(redemptions::Method::Qr, |t| t.method),
         voucher_id,
         code_last4: None,
         refusal,
         at: now,
     };
-    if refused.results.is_empty() {
-        return vec![attempt(request.items.first().map(|i| i.voucher_id), refused.refusal.clone())];
-    }
+    let results = match verdict {
+        Ok(done) if done.replayed => return Vec::new(),
+        Ok(done) => &done.answer.results,
+        Err(refused) if refused.results.is_empty() => {
+            return vec![attempt(request.items.first().map(|i| i.voucher_id), refused.refusal.clone())];
+        }
+        Err(refused) => &refused.results,
+    };
     let view = |r: &ItemResult| {
         let refusal = r.refusal.as_ref()?;
         Some(attempt(Some(r.voucher_id), Refusal::with_message(refusal.code, refusal.message.clone())))
     };
-    refused.results.iter().filter_map(view).collect()
+    results.iter().filter_map(view).collect()
 }
 
 async fn write(tx: &Tx, merchant: MerchantScope, writes: &Writes) -> Result<()> {

@@ -24,7 +24,7 @@ const MAX_WRONG_CODES: i64 = 10;
 const WRONG_CODE_WINDOW_MINUTES: i64 = 10;
 
 /// What the verifier scanned or typed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Input {
     /// A signed ticket.
     Qr(String),
@@ -33,7 +33,7 @@ pub enum Input {
 }
 
 /// A request to prepare.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Prepare {
     /// By whom.
     pub staff: StaffPrincipal,
@@ -80,11 +80,24 @@ impl App {
     /// Finds what was scanned or typed and explains it. Refusals are logged.
     pub async fn prepare_redemption(&self, request: &Prepare) -> Result<Prepared> {
         match self.prepare(request).await {
+            Ok(prepared) => {
+                let refused =
+                    prepared.vouchers.iter().flat_map(|v| v.refusals.iter().map(|r| (&v.loaded.voucher, r)));
+                let attempts: Vec<Attempt> = refused
+                    .map(|(voucher, refusal)| Attempt {
+                        voucher_id: Some(voucher.id),
+                        code_last4: Some(voucher.code_last4.clone()),
+                        ..attempt(request, refusal, self.now())
+                    })
+                    .collect();
+                self.log_attempts(&attempts).await?;
+                Ok(prepared)
+            }
             Err(AppError::Refused(refusal)) => {
-                self.log_refused_prepare(request, &refusal).await?;
+                self.log_attempts(&[attempt(request, &refusal, self.now())]).await?;
                 Err(AppError::Refused(refusal))
             }
-            other => other,
+            Err(error) => Err(error),
         }
     }
 
@@ -178,28 +191,36 @@ impl App {
         }
     }
 
-    async fn log_refused_prepare(&self, request: &Prepare, refusal: &Refusal) -> Result<()> {
-        let (method, last4) = match &request.input {
-            Input::Code(text) => (Method::Code, last_digits(text)),
-            Input::Qr(_) => (Method::Qr, None),
-        };
-        let attempt = Attempt {
-            merchant_id: request.staff.merchant_id,
-            id: new_id(),
-            store_id: request.store_id,
-            staff_id: request.staff.staff_id,
-            device: request.device.clone(),
-            step: "prepare",
-            method,
-            voucher_id: None,
-            code_last4: last4,
-            refusal: refusal.clone(),
-            at: self.now(),
-        };
-        count_refusal(refusal.reason);
+    async fn log_attempts(&self, attempts: &[Attempt]) -> Result<()> {
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        for attempt in attempts {
+            count_refusal(attempt.refusal.reason);
+        }
         transact!(self.db, |tx| async {
-            Ok::<_, AppError>(redemptions::insert_attempts(&tx, std::slice::from_ref(&attempt)).await?)
+            Ok::<_, AppError>(redemptions::insert_attempts(&tx, attempts).await?)
         })
+    }
+}
+
+fn attempt(request: &Prepare, refusal: &Refusal, at: Timestamp) -> Attempt {
+    let (method, code_last4) = match &request.input {
+        Input::Code(text) => (Method::Code, last_digits(text)),
+        Input::Qr(_) => (Method::Qr, None),
+    };
+    Attempt {
+        merchant_id: request.staff.merchant_id,
+        id: new_id(),
+        store_id: request.store_id,
+        staff_id: request.staff.staff_id,
+        device: request.device.clone(),
+        step: "prepare",
+        method,
+        voucher_id: None,
+        code_last4,
+        refusal: refusal.clone(),
+        at,
     }
 }
 

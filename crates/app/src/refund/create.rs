@@ -153,6 +153,7 @@ async fn create_one(
         attempt: 1,
         wechat_refund_id: None,
         booked: false,
+        to_merchant: false,
         error: None,
         created_at: now,
         submitted_at: None,

@@ -168,7 +168,10 @@ async fn record_in(
     let refund = refunds::lock(tx, merchant, id).await?.ok_or(Reason::NotFound)?;
     let payment = payments::lock(tx, merchant, &[refund.payment_id]).await?.pop().ok_or(Reason::NotFound)?;
     let wrong_amount = said.amount.is_some_and(|a| a != refund.amount);
-    let other_attempt = attempt != refund.attempt && said.event == RefundEvent::Succeed;
+    // The money came twice: under an earlier number, or after somebody paid by hand.
+    let paid_otherwise = attempt != refund.attempt
+        || matches!(refund.state, RefundState::ManuallyDone | RefundState::Withdrawn);
+    let other_attempt = paid_otherwise && said.event == RefundEvent::Succeed && !refund.to_merchant;
     if wrong_amount || other_attempt {
         // The customer may have been paid twice, or not what was asked: a person has to look.
         let account =
@@ -181,17 +184,30 @@ async fn record_in(
         return Ok(());
     }
     // Old news of an earlier number, or what we know already.
-    let Ok(state) = refund.state.after(said.event) else { return Ok(()) };
     if attempt != refund.attempt {
         return Ok(());
     }
+    // A success that was meant for the merchant's own account is not the customer's: it waits to be paid by hand.
+    let event = if refund.to_merchant && said.event == RefundEvent::Succeed {
+        RefundEvent::Abnormal
+    } else {
+        said.event
+    };
+    let Ok(state) = refund.state.after(event) else { return Ok(()) };
     let next = Refund {
         state,
         blocked_reason: said.blocked,
         wechat_refund_id: said.wechat_refund_id.clone().or(refund.wechat_refund_id.clone()),
-        error: said.text.clone(),
+        error: said
+            .text
+            .clone()
+            .or_else(|| (state == RefundState::Abnormal).then(|| abnormal_text(&refund).to_owned())),
         ..refund.clone()
     };
+    if state != RefundState::Succeeded {
+        log_event(tx, &next, event.as_str(), Actor::Wechat, next.error.clone().unwrap_or_default(), now)
+            .await?;
+    }
     match state {
         RefundState::Succeeded => complete(tx, merchant, Refund { state: refund.state, ..next }, now).await,
         RefundState::Processing => {
@@ -218,7 +234,12 @@ async fn record_in(
         RefundState::Blocked | RefundState::Abnormal => {
             refunds::update(tx, &next, refund.state).await?;
             payments::end_refund(tx, merchant, refund.payment_id, id).await?;
-            stuck(tx, &next, now).await
+            // Told once: a refund that is tried again every few minutes would tell it every few minutes.
+            if refund.error.is_none() || state != RefundState::Blocked {
+                stuck(tx, &next, now).await
+            } else {
+                Ok(())
+            }
         }
         RefundState::Created
         | RefundState::Submitted
@@ -227,6 +248,14 @@ async fn record_in(
         | RefundState::ManuallyDone => {
             Err(AppError::Internal(format!("WeChat cannot move a refund to {state}")))
         }
+    }
+}
+
+fn abnormal_text(refund: &Refund) -> &'static str {
+    if refund.to_merchant {
+        "款项已退到商户账户，请线下退给顾客后登记"
+    } else {
+        "款项无法退到顾客的账户"
     }
 }
 
@@ -257,7 +286,7 @@ pub(super) async fn complete(tx: &Tx, merchant: MerchantScope, refund: Refund, n
         ..refund
     };
     refunds::update(tx, &done, from).await?;
-    finish(tx, merchant, &done, LedgerEvent::RefundSucceeded, now).await
+    finish(tx, merchant, &done, Actor::Wechat, now).await
 }
 
 /// What follows when the customer has the money, through WeChat or outside it.
@@ -265,7 +294,7 @@ pub(super) async fn finish(
     tx: &Tx,
     merchant: MerchantScope,
     refund: &Refund,
-    event: LedgerEvent,
+    by: Actor,
     now: Timestamp,
 ) -> Result<()> {
     payments::end_refund(tx, merchant, refund.payment_id, refund.id).await?;
@@ -274,27 +303,43 @@ pub(super) async fn finish(
         consume_locks(tx, merchant, refund, now).await?;
     }
     let place = place_of(tx, merchant, &order, now).await?;
+    let by_hand = refund.state == RefundState::ManuallyDone;
+    let event = if by_hand { LedgerEvent::RefundPaidManually } else { LedgerEvent::RefundSucceeded };
     ledger::post(tx, &[posting(place, event, order.id, refund.id.into(), refund.amount)]).await?;
+    let name = if by_hand { "refund_finish_manually" } else { "refund_succeed" };
+    log_event(tx, refund, name, by, refund.amount.yuan_text(), now).await?;
+    let amount_fen = refund.amount.as_fen();
+    let what = if by_hand {
+        Happened::RefundPaidByHand { amount_fen }
+    } else {
+        Happened::RefundSucceeded { amount_fen }
+    };
+    Ok(outbox::append(tx, vec![messages::event(&order, refund.id.into(), &what, now)]).await?)
+}
+
+/// Every move of a refund leaves an event on its order.
+pub(super) async fn log_event(
+    tx: &Tx,
+    refund: &Refund,
+    event: &'static str,
+    by: Actor,
+    note: String,
+    now: Timestamp,
+) -> Result<()> {
     let row = orders::NewEvent {
-        merchant_id: order.merchant_id,
+        merchant_id: refund.merchant_id,
         id: new_id(),
-        order_id: order.id,
-        event: if event == LedgerEvent::RefundSucceeded {
-            "refund_succeed"
-        } else {
-            "refund_finish_manually"
-        },
+        order_id: refund.order_id,
+        event,
         from: None,
         to: None,
-        actor: Actor::Wechat,
-        store_id: Some(order.store_id),
+        actor: by,
+        store_id: None,
         device: None,
-        note: Some(refund.amount.yuan_text()),
+        note: Some(note),
         at: now,
     };
-    orders::append_events(tx, vec![row]).await?;
-    let what = Happened::RefundSucceeded { amount_fen: refund.amount.as_fen() };
-    Ok(outbox::append(tx, vec![messages::event(&order, refund.id.into(), &what, now)]).await?)
+    Ok(orders::append_events(tx, vec![row]).await?)
 }
 
 async fn consume_locks(tx: &Tx, merchant: MerchantScope, refund: &Refund, now: Timestamp) -> Result<()> {

@@ -2,18 +2,18 @@
 
 use hexiao_core::catalog::Capability;
 use hexiao_core::id::RefundId;
-use hexiao_core::ledger::LedgerEvent;
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::refund::{RefundEvent, RefundState, out_refund_no};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
+use hexiao_db::orders::Actor;
 use hexiao_db::refunds::{self, Refund};
 use hexiao_db::{Tx, payments, transact};
 use hexiao_wechat::{AbnormalRefund, AbnormalRefundTo, CallError};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::record::{Said, finish};
+use super::record::{Said, finish, log_event};
 use crate::auth::StaffPrincipal;
 use crate::context::App;
 use crate::error::{AppError, Result};
@@ -62,7 +62,9 @@ impl App {
     ) -> Result<()> {
         self.visible_refund(staff, id).await?;
         let (merchant, now) = (staff.merchant(), self.now());
-        let begun: Result<Refund> = transact!(self.db, |tx| begin_redirect(&tx, staff, merchant, id, now));
+        let to_merchant = matches!(target, AbnormalTarget::Merchant);
+        let begun: Result<Refund> =
+            transact!(self.db, |tx| begin_redirect(&tx, staff, merchant, id, to_merchant, now));
         let refund = begun?;
         let payment =
             payments::get(self.db.reader(), merchant, refund.payment_id).await?.ok_or(Reason::NotFound)?;
@@ -129,6 +131,7 @@ async fn begin_redirect(
     staff: &StaffPrincipal,
     merchant: MerchantScope,
     id: RefundId,
+    to_merchant: bool,
     now: Timestamp,
 ) -> Result<Refund> {
     let refund = refunds::lock(tx, merchant, id).await?.ok_or(Reason::NotFound)?;
@@ -145,9 +148,19 @@ async fn begin_redirect(
         )
         .into());
     }
-    let next = Refund { state, ..refund.clone() };
+    let next = Refund { state, to_merchant, ..refund.clone() };
     refunds::update(tx, &next, refund.state).await?;
-    let check = now.plus(chrono::Duration::seconds(30));
+    log_event(
+        tx,
+        &next,
+        RefundEvent::SubmitAbnormal.as_str(),
+        Actor::Staff(staff.staff_id),
+        String::new(),
+        now,
+    )
+    .await?;
+    // After the call itself must have ended: an earlier answer would still be the old "abnormal".
+    let check = now.plus(chrono::Duration::seconds(90));
     jobs::enqueue(tx, merchant, JobKind::RefundCheck, id.into(), check, now).await?;
     audit(tx, staff, "refund.redirect", id, &json!({}), now).await?;
     Ok(next)
@@ -169,7 +182,7 @@ async fn finish_manually(
     payments::lock(tx, merchant, &[refund.payment_id]).await?;
     refunds::set_manually_done(tx, &refund, evidence, staff.staff_id).await?;
     let done = Refund { state, ..refund };
-    finish(tx, merchant, &done, LedgerEvent::RefundPaidManually, now).await?;
+    finish(tx, merchant, &done, Actor::Staff(staff.staff_id), now).await?;
     audit(tx, staff, "refund.finish_manually", id, &json!({"evidence": evidence}), now).await
 }
 

@@ -15,7 +15,7 @@ use hexiao_db::refunds::{self, Refund};
 use hexiao_db::{Tx, ledger, orders, transact};
 use hexiao_wechat::{CallError, ErrorCode, PayClient, RefundRequest};
 
-use super::record::Said;
+use super::record::{Said, log_event};
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::jobs::Outcome;
@@ -144,7 +144,10 @@ impl App {
     ) -> Result<Outcome> {
         let said = Said::from_status(&found.status, &found.refund_id, found.refund_fen);
         self.record_refund(merchant, refund.id, refund.attempt, said).await?;
-        Ok(Outcome::Done)
+        let after = refunds::get(self.db.reader(), merchant, refund.id).await?.ok_or(Reason::NotFound)?;
+        // What WeChat said did not fit: a person was alarmed, and meanwhile we go on asking.
+        let unmoved = after.state == RefundState::Submitted;
+        Ok(if unmoved { Outcome::Again(self.now().plus(Duration::hours(1))) } else { Outcome::Done })
     }
 }
 
@@ -171,7 +174,9 @@ async fn prepare(tx: &Tx, merchant: MerchantScope, id: RefundId, now: Timestamp)
     let first = refund.submitted_at.is_none();
     if !payments::begin_refund(tx, merchant, payment.id, refund.id, first, now.minus(spacing), now).await? {
         let free_at = payment.last_refund_at.map_or(now, |at| at.plus(spacing));
-        return Ok(Next::Wait(free_at.max(now.plus(Duration::seconds(2)))));
+        // The one in flight may take days: look again now and then.
+        let pause = Duration::seconds(if payment.refund_in_flight.is_some() { 15 } else { 2 });
+        return Ok(Next::Wait(free_at.max(now.plus(pause))));
     }
     let from = refund.state;
     let next = Refund {
@@ -183,6 +188,15 @@ async fn prepare(tx: &Tx, merchant: MerchantScope, id: RefundId, now: Timestamp)
         ..refund.clone()
     };
     refunds::update(tx, &next, from).await?;
+    log_event(
+        tx,
+        &next,
+        RefundEvent::Submit.as_str(),
+        orders::Actor::System,
+        out_refund_no(next.id, next.attempt),
+        now,
+    )
+    .await?;
     if !refund.booked {
         book(tx, merchant, &next, now).await?;
     }
