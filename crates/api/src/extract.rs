@@ -131,9 +131,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         }
         let body = Bytes::from_request(request, state).await.map_err(|_| Reason::BodyTooLarge)?;
         let mut json = serde_json::Deserializer::from_slice(&body);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
-            if e.inner().is_data() { field_error(&e) } else { Refusal::new(Reason::Malformed) }
-        })?;
+        let parsed = serde_path_to_error::deserialize(&mut json);
+        // serde would take a list of the members' values for the object.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let value = match parsed {
+            Err(e) if !e.inner().is_data() => return Err(Reason::Malformed.into()),
+            _ if !is_object => {
+                return Err(Refusal::with_message(Reason::InvalidField, "请求内容应为一个 JSON 对象").into());
+            }
+            Err(e) => return Err(field_error(&e).into()),
+            Ok(value) => value,
+        };
         json.end().map_err(|_| Reason::Malformed)?;
         Ok(Self(value))
     }
@@ -150,8 +158,9 @@ fn field_error<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> R
     let message = match (unknown, missing) {
         (Some(_), _) => "没有这个字段".to_owned(),
         (_, Some(_)) => "必填".to_owned(),
-        _ if text.is_ascii() => format!("格式不正确：{}", truncated(text)),
-        _ => truncated(text),
+        // Ours begin in Chinese. serde's repeat what was sent, which may hold characters that hide something.
+        _ if text.starts_with(|c: char| !c.is_ascii()) => truncated(text),
+        _ => format!("格式不正确：{}", truncated(&text.replace(|c: char| !c.is_ascii(), ""))),
     };
     if let Some(field) = missing.or(unknown) {
         let at_root = path == "." || path == "?" || path.is_empty();

@@ -18,6 +18,8 @@ pub struct Settings {
     pub public_url: String,
     /// Whether a refused sign-in may name the simulator, and so on.
     pub dev: bool,
+    /// How long a job stays with the worker that claimed it before another one may take it over.
+    pub job_lease: chrono::Duration,
 }
 
 /// The use cases' context. Cheap to clone.

@@ -67,10 +67,14 @@ pub(crate) async fn enqueue(
     Ok(queue::enqueue(tx, &[job], now).await?)
 }
 
-/// Long enough for a refund call (30 s) and its retries on the backup host.
-const LEASE_S: i64 = 120;
-
 impl App {
+    /// Takes back the jobs of a worker that was killed, where no other worker can be at them; how many there were.
+    pub(crate) async fn recover_jobs(&self) -> Result<u64> {
+        let recovered: Result<u64> =
+            transact!(self.db, |tx| async { Ok::<_, AppError>(queue::recover(&tx).await?) });
+        recovered
+    }
+
     /// Claims due jobs and runs them side by side; how many there were. Called by the worker until it answers 0.
     pub async fn run_due_jobs(&self, limit: u32) -> Result<usize> {
         let now = self.now();
@@ -78,7 +82,7 @@ impl App {
             return Ok(0);
         }
         let claimed: Result<Vec<Job>> = transact!(self.db, |tx| async {
-            Ok::<_, AppError>(queue::claim(&tx, now, Duration::seconds(LEASE_S), limit).await?)
+            Ok::<_, AppError>(queue::claim(&tx, now, self.settings.job_lease, limit).await?)
         });
         let claimed = claimed?;
         let count = claimed.len();

@@ -26,6 +26,16 @@ const RECONCILE: Duration = Duration::from_mins(1);
 impl App {
     /// Works until cancelled; finishes what it has begun. A failing or panicking part never stops the others.
     pub async fn run_worker(self, stop: CancellationToken) {
+        match self.recover_jobs().await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::info!(jobs, "took back the jobs of a worker that did not finish them"),
+            Err(error) => {
+                tracing::error!(
+                    error = error.log_text(),
+                    "cannot take back unfinished jobs; their leases will end"
+                );
+            }
+        }
         let mut reconcile = tokio::time::interval(RECONCILE);
         while !stop.is_cancelled() {
             if reconcile.tick().now_or_never().is_some() {

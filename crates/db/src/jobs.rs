@@ -108,6 +108,16 @@ pub async fn claim(tx: &Tx, now: Timestamp, lease: Duration, limit: u32) -> Resu
     sql::list(tx, &text, params![now, now.plus(lease), limit]).await
 }
 
+/// Makes the jobs ready that a killed worker left behind; how many there were. Only on SQLite, which has one worker:
+/// on PostgreSQL another process may be at them, and their leases end by themselves.
+pub async fn recover(tx: &Tx) -> Result<u64> {
+    if tx.backend() != sea_orm::DbBackend::Sqlite {
+        return Ok(0);
+    }
+    sql::execute(tx, "UPDATE jobs SET state = 'Ready', lease_until = NULL WHERE state = 'Running'", vec![])
+        .await
+}
+
 /// Finishes a job; one that was asked for again while it ran is ready again.
 pub async fn finish(tx: &Tx, job: &Job, now: Timestamp) -> Result<()> {
     let text = "UPDATE jobs SET state = CASE WHEN asked > $3 THEN 'Ready' ELSE 'Done' END, attempts = 0, finished_at = $4,

@@ -1,6 +1,6 @@
 //! Redemptions, their uses, and refused attempts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hexiao_core::id::{MerchantId, OrderId, RecordId, RedemptionId, StaffId, StoreId, UseId, VoucherId};
 use hexiao_core::money::Money;
@@ -13,7 +13,7 @@ use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row};
 use crate::sql::{for_update, id_set, in_ids};
-use crate::{new_row, params, sql};
+use crate::{new_row, params, sql, stores};
 
 /// How the voucher was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -199,7 +199,15 @@ pub struct Attempt {
 }
 
 /// Logs refused attempts.
+///
+/// A store that is not the merchant's was only claimed by the caller: nothing is recorded of it.
 pub async fn insert_attempts(tx: &Tx, attempts: &[Attempt]) -> Result<()> {
+    let Some(merchant) = attempts.first().map(|a| MerchantScope::of_row(a.merchant_id)) else {
+        return Ok(());
+    };
+    let claimed: Vec<StoreId> = attempts.iter().map(|a| a.store_id).collect();
+    let known = stores::names(tx, merchant, &claimed).await?;
+    let known: BTreeSet<StoreId> = known.into_iter().map(|(id, _)| id).collect();
     let row = |a: &Attempt| {
         new_row! {
             merchant_id: a.merchant_id, id: a.id, store_id: a.store_id, staff_id: a.staff_id, device: a.device, step: a.step,
@@ -207,7 +215,8 @@ pub async fn insert_attempts(tx: &Tx, attempts: &[Attempt]) -> Result<()> {
             message: &a.refusal.message, at: a.at,
         }
     };
-    sql::insert(tx, "redemption_attempts", attempts.iter().map(row).collect()).await
+    let rows = attempts.iter().filter(|a| known.contains(&a.store_id)).map(row).collect();
+    sql::insert(tx, "redemption_attempts", rows).await
 }
 
 /// How many wrong codes a member of staff typed since an instant: the lockout survives a restart.

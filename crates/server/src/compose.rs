@@ -70,8 +70,12 @@ pub async fn app_with_clock(
         mini_secret: secret,
     };
     let wechat = Wechat::new(settings, clock.clone()).map_err(|e| anyhow::anyhow!("{e:?}"))?;
-    let app =
-        App::new(db, clock, Arc::new(keys), wechat, Settings { public_url, dev: config.mode == Mode::Dev });
+    let settings = Settings {
+        public_url,
+        dev: config.mode == Mode::Dev,
+        job_lease: chrono::Duration::seconds(i64::from(config.job_lease_s)),
+    };
+    let app = App::new(db, clock, Arc::new(keys), wechat, settings);
     app.check_keys().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
     Ok(app)
 }

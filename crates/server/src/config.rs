@@ -48,6 +48,8 @@ pub struct Config {
     pub database_url: Option<String>,
     /// Connections to the database.
     pub database_connections: u32,
+    /// Seconds after which the jobs of a dead process are taken over by another one.
+    pub job_lease_s: u32,
     /// Start the WeChat simulator with the server.
     pub simulator: Switch,
     /// Where the simulator listens.
@@ -86,6 +88,7 @@ impl Default for Config {
             data: PathBuf::from("data"),
             database_url: None,
             database_connections: 16,
+            job_lease_s: 120,
             simulator: Switch::On,
             simulator_listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
             wechat_pay_url: None,
@@ -110,8 +113,9 @@ impl Config {
             None => figment = figment.merge(Toml::file("hexiao.toml")),
         }
         // Variables of the test tools share the prefix; they are no configuration.
-        let ours = Env::prefixed("HEXIAO_")
-            .filter(|key| !key.starts_with("test_") && !matches!(key.as_str(), "bin" | "seeds" | "hold_at"));
+        let ours = Env::prefixed("HEXIAO_").filter(|key| {
+            !key.starts_with("test_") && !["bin", "seeds", "hold_at"].iter().any(|other| key == *other)
+        });
         figment.merge(ours).extract().context("配置有误（未知的键会被拒绝，键名见 hexiao serve --help）")
     }
 
@@ -144,6 +148,8 @@ impl Config {
             self.simulator == Switch::Off,
             "production 模式不能启动微信模拟器：请设置 simulator = \"off\""
         );
+        // A refund call takes up to 30 s, and it may be made on two hosts.
+        ensure!(self.job_lease_s >= 60, "production 模式的 job_lease_s 不能小于 60");
         ensure!(self.rate_limits == Switch::On, "production 模式不能关闭限流：请去掉 rate_limits = \"off\"");
         for (name, url) in
             [("wechat_pay_url", &self.wechat_pay_url), ("wechat_api_url", &self.wechat_api_url)]
@@ -200,6 +206,7 @@ mod tests {
         assert!(refused(|c| c.wechat_api_url = Some("https://evil.example.com/weixin.qq.com".into())));
         assert!(refused(|c| c.wechat_api_url = Some("https://evilweixin.qq.com".into())));
         assert!(refused(|c| c.public_url = None));
+        assert!(refused(|c| c.job_lease_s = 59));
         assert!(refused(|c| c.public_url = Some("http://mall.example.com".into())));
         assert!(refused(|c| c.mini_appid = Config::default().mini_appid));
     }

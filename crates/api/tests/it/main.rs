@@ -2,15 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test stops where it fails")]
 
+mod auth;
+mod bad_bodies;
+mod bad_input;
+mod contract;
 mod messages;
+mod operations;
 mod orders;
 mod payments;
 mod products;
+mod race;
 mod redemptions;
 mod refunds;
 mod reversals;
 mod sellable;
+mod snapshot;
 mod staff_accounts;
 mod steps;
 mod stock;
 mod stores;
+mod sweep;
+mod wire;
+mod world;

@@ -1,7 +1,7 @@
 //! Refunds of unused uses: exact amounts, once, whatever WeChat does in between.
 
 use hexiao_testkit::{Bought, Client, Shop, TestApp, on_both, wait_until};
-use hexiao_wechat_sim::{Fault, FaultAction, RefundOutcome, RefundStatus};
+use hexiao_wechat_sim::{Fault, FaultAction, NotificationRecord, RefundOutcome, RefundStatus};
 use serde_json::{Value, json};
 
 use crate::products::refused;
@@ -401,11 +401,15 @@ mod abnormal {
         format!("/api/v1/merchant/refunds/{id}/{action}")
     }
 
+    fn card_of(bank: &str) -> Value {
+        json!({"card": {"bank_type": bank, "bank_account": "6222020200112233445", "real_name": "王小明"}})
+    }
+
     fn one_yuan_back(app: &TestApp) {
         assert_eq!((app.sim.refunds().len(), paid_back(app)), (1, 100));
     }
 
-    on_both!(goes_to_the_merchants_account, |app| async {
+    on_both!(goes_to_the_merchants_account_and_from_there_by_hand, |app| async {
         let (owner, customer) = (app.owner().await, app.customer("小王").await);
         let (id, number) = stranded(&app, &owner, &customer).await;
         refused(&owner.post(&path(&id, "retry"), json!({})).await, 409, "refund_not_retryable", "");
@@ -413,19 +417,31 @@ mod abnormal {
         assert_eq!(again["state"], "Processing");
         refused(&owner.post(&path(&id, "redirect"), json!({})).await, 409, "refund_not_retryable", "");
         app.sim.settle_refund(&number, RefundOutcome::Success).unwrap();
-        refund_in(&owner, &id, "Succeeded").await;
+        let waiting = refund_in(&owner, &id, "Abnormal").await;
+        assert!(text(&waiting["error"]).contains("商户账户"), "{waiting}");
+        // The merchant has the money: WeChat cannot send it to a card too, and its success is not the customer's.
+        let too_late = owner.post(&path(&id, "redirect"), card_of("ICBC_DEBIT")).await;
+        let success = |n: &NotificationRecord| n.event_type == "REFUND.SUCCESS";
+        let news = app.sim.notifications().into_iter().find(success).unwrap();
+        assert!(app.sim.resend(&news.id).await.unwrap().accepted());
+        refund_in(&owner, &id, "Abnormal").await;
+        refused(&too_late, 409, "refund_not_retryable", "");
+        owner.post(&path(&id, "finish"), json!({"evidence": "微信转账单 1"})).await.expect(200);
+        assert!(app.sim.resend(&news.id).await.unwrap().accepted());
+        refund_in(&owner, &id, "ManuallyDone").await;
+        assert!(anomalies(&owner).await.is_empty());
         one_yuan_back(&app);
-        books_are_even(&owner).await;
+        assert_eq!(balance(&owner, "refund_in_transit").await, 0);
+        assert_eq!(balance(&owner, "customer_liability").await, 0);
         app.verify().await;
     });
 
     on_both!(goes_to_another_card, |app| async {
         let (owner, customer) = (app.owner().await, app.customer("小王").await);
         let (id, number) = stranded(&app, &owner, &customer).await;
-        let card = |bank: &str| json!({"card": {"bank_type": bank, "bank_account": "6222020200112233445", "real_name": "王小明"}});
-        let wrong = owner.post(&path(&id, "redirect"), card("工商银行")).await;
+        let wrong = owner.post(&path(&id, "redirect"), card_of("工商银行")).await;
         refused(&wrong, 400, "invalid_field", "card.bank_type");
-        let again = owner.post(&path(&id, "redirect"), card("ICBC_DEBIT")).await.expect(200);
+        let again = owner.post(&path(&id, "redirect"), card_of("ICBC_DEBIT")).await.expect(200);
         assert_eq!(again["state"], "Processing");
         app.sim.settle_refund(&number, RefundOutcome::Success).unwrap();
         refund_in(&owner, &id, "Succeeded").await;
@@ -438,16 +454,16 @@ mod abnormal {
         let (id, number) = stranded(&app, &owner, &customer).await;
         let not_done = FaultAction::Timeout { commit: false, hang_ms: 20 };
         app.sim.set_fault(Fault::new(not_done).kind("refund_abnormal")).unwrap();
-        let lost = owner.post(&path(&id, "redirect"), json!({})).await;
+        let lost = owner.post(&path(&id, "redirect"), card_of("ICBC_DEBIT")).await;
         refused(&lost, 503, "wechat_unavailable", "");
         refund_in(&owner, &id, "AbnormalSubmitted").await;
-        app.advance(seconds(31));
+        app.advance(seconds(91));
         refund_in(&owner, &id, "Abnormal").await;
         let done = FaultAction::ErrorAfterCommit { close: true };
         app.sim.set_fault(Fault::new(done).kind("refund_abnormal")).unwrap();
-        let lost = owner.post(&path(&id, "redirect"), json!({})).await;
+        let lost = owner.post(&path(&id, "redirect"), card_of("ICBC_DEBIT")).await;
         refused(&lost, 503, "wechat_unavailable", "");
-        app.advance(seconds(31));
+        app.advance(seconds(91));
         refund_in(&owner, &id, "Processing").await;
         app.sim.settle_refund(&number, RefundOutcome::Success).unwrap();
         refund_in(&owner, &id, "Succeeded").await;
@@ -476,7 +492,7 @@ mod abnormal {
         assert_eq!(available(&owner).await, 5);
         assert_eq!(paid_back(&app), 0);
         wait_until("the customer is told", async || {
-            titles(&customer).await.last().is_some_and(|t| t == "退款成功")
+            titles(&customer).await.last().is_some_and(|t| t == "退款已完成")
         })
         .await;
         app.verify().await;

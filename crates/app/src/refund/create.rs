@@ -166,7 +166,7 @@ async fn create_one(
     announce(tx, &order, &refund, now).await?;
     if local {
         // Nothing goes through WeChat: it is done with its request.
-        let sent = Refund { state: RefundState::Submitted, submitted_at: Some(now), ..refund.clone() };
+        let sent = Refund { state: RefundState::Submitted, ..refund.clone() };
         refunds::update(tx, &sent, RefundState::Created).await?;
         complete(tx, merchant, sent, now).await?;
     } else {

@@ -139,6 +139,11 @@ async fn begin_redirect(
         .state
         .after(RefundEvent::SubmitAbnormal)
         .map_err(|_| Refusal::new(Reason::RefundNotRetryable))?;
+    // The money may have reached the merchant's account: a success would no longer tell whose it is.
+    if refund.to_merchant && !to_merchant {
+        let message = "款项已转往商户账户，请线下退给顾客后登记";
+        return Err(Refusal::with_message(Reason::RefundNotRetryable, message).into());
+    }
     payments::lock(tx, merchant, &[refund.payment_id]).await?;
     let allowed = payments::begin_refund(tx, merchant, refund.payment_id, id, false, now, now).await?;
     if !allowed {

@@ -1,0 +1,197 @@
+//! Two merchants at work: every kind of row exists, so that a refusal is about rights and not about a missing row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hexiao_core::catalog::Role;
+use hexiao_core::id::{Id as _, MerchantId, StoreId};
+use hexiao_core::scope::MerchantScope;
+use hexiao_testkit::{Client, PASSWORD, Shop, TestApp, wait_until};
+use serde_json::{Value, json};
+
+use crate::snapshot;
+
+/// Rows of merchant A by what they are.
+pub(crate) type Ids = BTreeMap<&'static str, String>;
+
+/// Who there is.
+pub(crate) struct World {
+    pub(crate) ids: Ids,
+    /// Whose order, vouchers, refund and messages the ids name.
+    pub(crate) customer: Client,
+    pub(crate) other_customer: Client,
+    /// Of merchant A; those who work for stores work for the first.
+    pub(crate) staff: BTreeMap<&'static str, Client>,
+    /// Of merchant A, in the second store.
+    pub(crate) elsewhere: BTreeMap<&'static str, Client>,
+    /// Of merchant B.
+    pub(crate) stranger: Client,
+    /// Tokens that were good once, or never.
+    pub(crate) dead: BTreeMap<&'static str, Client>,
+}
+
+impl World {
+    /// Ids that only the customer and the first store's staff may ever read.
+    pub(crate) fn of_the_order(&self) -> BTreeSet<&str> {
+        self.pick(&["order", "voucher", "used_voucher", "refund", "redemption", "payment"])
+    }
+
+    /// Ids that only the first store's staff and headquarters may read on their own pages.
+    pub(crate) fn of_the_store(&self) -> BTreeSet<&str> {
+        let mut ids = self.of_the_order();
+        ids.extend(self.pick(&["store", "product", "sku", "stock", "verifier", "customer", "unpaid"]));
+        ids
+    }
+
+    /// Ids that only the customer may read on the customers' pages.
+    pub(crate) fn of_the_customer(&self) -> BTreeSet<&str> {
+        let mut ids = self.of_the_order();
+        ids.extend(self.pick(&["unpaid", "message", "customer"]));
+        ids
+    }
+
+    /// Everything of merchant A.
+    pub(crate) fn of_the_merchant(&self) -> BTreeSet<&str> {
+        self.ids.values().map(String::as_str).collect()
+    }
+
+    fn pick<'a>(&'a self, names: &[&'static str]) -> BTreeSet<&'a str> {
+        names.iter().map(|name| self.ids[name].as_str()).collect()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// A product of one store that counts its own stock: three uses for 30 yuan.
+async fn product(owner: &Client, store: StoreId) -> Value {
+    let body = json!({
+        "name": "三次卡", "kind": "redeem", "category": "美发", "store_scope": {"store_ids": [store]},
+        "skus": [{
+            "name": "标准", "price_fen": 3000, "uses": 3, "validity": {"days": 30}, "stock_mode": "own",
+            "stock_by_store": [{"store_id": store, "quantity": 1000}], "binding": "any_in_scope",
+        }],
+    });
+    let made = owner.post("/api/v1/merchant/products", body).await.expect(201);
+    owner
+        .post(&format!("/api/v1/merchant/products/{}/publish", text(&made["id"])), json!({}))
+        .await
+        .expect(200)
+}
+
+async fn dead(app: &TestApp, store: StoreId) -> BTreeMap<&'static str, Client> {
+    let (revoked, disabled) = (app.staff(Role::Owner, &[]).await, app.staff(Role::Owner, &[]).await);
+    revoked.delete("/api/v1/auth/session").await.expect(204);
+    let path = format!("/api/v1/merchant/staff/{}", disabled.id);
+    app.owner().await.patch(&path, json!({"active": false})).await.expect(200);
+    let mut garbage = app.verifier(&[store]).await;
+    let mut forged = garbage.clone();
+    garbage.token = Some("eyJhbGciOiJub25lIn0.e30.".to_owned());
+    // The right head and claims, another signature.
+    forged.token = forged.token.map(|t| format!("{}.{}", t.rsplit_once('.').unwrap().0, "A".repeat(86)));
+    let mut customer = app.customer("注销").await;
+    customer.delete("/api/v1/auth/session").await.expect(204);
+    customer.token = customer.token.map(|t| format!("{t} "));
+    for client in [&revoked, &disabled] {
+        wait_until("the session has ended", async || client.get("/api/v1/auth/me").await.status == 401).await;
+    }
+    let anonymous = app.anonymous();
+    BTreeMap::from([
+        ("nobody", anonymous),
+        ("a revoked session", revoked),
+        ("a disabled account", disabled),
+        ("a garbage token", garbage),
+        ("a forged token", forged),
+        ("a signed-out customer", customer),
+    ])
+}
+
+/// Buys two cards, gives one use of the first back, uses one of the second.
+async fn trade(app: &TestApp, shop: &Shop, customer: &Client, verifier: &Client, ids: &mut Ids) {
+    let bought = app.buy(customer, shop, 2).await;
+    let (voucher, used) = (bought.vouchers[0].clone(), bought.vouchers[1].clone());
+    let redeemed = verifier.redeem(app, customer, shop.store, &used, 1).await.expect(201);
+    let path = format!("/api/v1/customer/orders/{}/refunds", bought.order);
+    let body = json!({"items": [{"voucher_id": voucher, "quantity": 1}], "reason": "不想要了"});
+    let refund = text(&customer.post_key(&path, "give-back", body).await.expect(201)["id"]);
+    let path = format!("/api/v1/customer/refunds/{refund}");
+    wait_until("the refund is done", async || customer.get(&path).await.body["state"] == "Succeeded").await;
+    wait_until("the messages are there", async || {
+        let messages = customer.get("/api/v1/customer/messages").await.expect(200);
+        messages["items"].as_array().unwrap().len() >= 3
+    })
+    .await;
+    let messages = customer.get("/api/v1/customer/messages").await.expect(200);
+    let shown = app.voucher(customer, &voucher).await;
+    let prepared = verifier.prepare(shop.store, &shown["qr"]).await.expect(200);
+    let unpaid = app.order(customer, shop, 1).await.expect(201);
+    ids.extend([
+        ("order", bought.order),
+        ("payment", bought.out_trade_no),
+        ("voucher", voucher),
+        ("used_voucher", used),
+        ("redemption", text(&redeemed["id"])),
+        ("refund", refund),
+        ("code", text(&shown["code"])),
+        ("message", text(&messages["items"][0]["id"])),
+        ("prepare_token", text(&prepared["prepare_token"])),
+        ("unpaid", text(&unpaid["id"])),
+    ]);
+}
+
+/// Makes it all.
+pub(crate) async fn world(app: &TestApp) -> World {
+    let owner = app.owner().await;
+    let (first, second) = (app.store("一店").await, app.store("二店").await);
+    let made = product(&owner, first).await;
+    let shop = Shop { store: first, product: text(&made["id"]), sku: text(&made["skus"][0]["id"]) };
+    let stock = owner.get("/api/v1/merchant/stock").await.expect(200);
+    let staff = BTreeMap::from([
+        ("owner", owner.clone()),
+        ("operator", app.staff(Role::Operator, &[]).await),
+        ("finance", app.staff(Role::Finance, &[]).await),
+        ("store_manager", app.manager(&[first]).await),
+        ("verifier", app.verifier(&[first]).await),
+    ]);
+    let elsewhere = BTreeMap::from([
+        ("store_manager", app.manager(&[second]).await),
+        ("verifier", app.verifier(&[second]).await),
+    ]);
+    let (customer, other_customer) = (app.customer("小明").await, app.customer("小红").await);
+
+    let stranger = app.other_owner().await;
+    let body = json!({"name": "别家店", "address": "杭州市", "lat": 30.2, "lng": 120.1, "phone": "0571-87000000", "hours": []});
+    let theirs =
+        StoreId::parse(&text(&stranger.post("/api/v1/merchant/stores", body).await.expect(201)["id"]))
+            .unwrap();
+    let made_there = product(&stranger, theirs).await;
+    let there =
+        Shop { store: theirs, product: text(&made_there["id"]), sku: text(&made_there["skus"][0]["id"]) };
+    app.order(&other_customer, &there, 1).await.expect(201);
+
+    let me = owner.get("/api/v1/auth/me").await.expect(200);
+    let merchant = MerchantId::parse(&text(&me["staff"]["merchant_id"])).unwrap();
+    let account = hexiao_db::merchants::pay_account(app.app.db.reader(), MerchantScope::of_system(merchant));
+    let mut ids = Ids::from([
+        ("merchant", merchant.to_string()),
+        ("store", first.to_string()),
+        ("second_store", second.to_string()),
+        ("product", shop.product.clone()),
+        ("sku", shop.sku.clone()),
+        ("category", text(&made["category_id"])),
+        ("stock", text(&stock["items"][0]["id"])),
+        ("owner", owner.id.clone()),
+        ("verifier", staff["verifier"].id.clone()),
+        ("customer", customer.id.clone()),
+        ("pay_account", account.await.unwrap().unwrap().id.to_string()),
+    ]);
+    trade(app, &shop, &customer, &staff["verifier"], &mut ids).await;
+    let dead = dead(app, first).await;
+    snapshot::settled(app).await;
+    World { ids, customer, other_customer, staff, elsewhere, stranger, dead }
+}
+
+/// A body to sign in with, for nobody.
+pub(crate) fn nobodys_sign_in(ids: &Ids) -> Value {
+    json!({"phone": "13700000000", "password": PASSWORD, "totp": "000000", "merchant_id": ids["merchant"]})
+}

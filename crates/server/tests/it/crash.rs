@@ -1,0 +1,7 @@
+//! The server is killed with SIGKILL while requests are in flight, and started again: what was acknowledged is there,
+//! nothing is doubled, and what was under way goes on by itself.
+
+mod intent;
+mod points;
+mod random;
+mod world;

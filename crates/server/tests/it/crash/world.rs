@@ -1,0 +1,350 @@
+//! A merchant with a store, WeChat in the test's process, and the server as a process that can be killed.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use hexiao_core::id::{Id as _, StoreId};
+use hexiao_db::{Db, DbError, sql, transact};
+use hexiao_server::config::Config;
+use hexiao_server::simulator;
+use hexiao_testkit::{Backend, Client, PASSWORD, ServerProcess, TestDatabaseUrl, binary, prepare_data};
+use hexiao_wechat_sim::{PayArgs, RefundStatus, SimHandle, TradeState};
+use serde_json::{Value, json};
+
+use super::intent::{Intent, What};
+use crate::support::{Port, eventually};
+
+/// The longest that stuck work may take to go on.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// Uses of one unit, and its price.
+pub const USES: u32 = 3;
+pub const PRICE_FEN: i64 = 1000;
+const OWNER: &str = "13800000001";
+const VERIFIER: &str = "13900000001";
+
+/// Everything but the server.
+pub struct World {
+    pub sim: SimHandle,
+    pub verifier: Client,
+    pub store: StoreId,
+    sku: String,
+    data: tempfile::TempDir,
+    database: TestDatabaseUrl,
+    port: Port,
+}
+
+impl World {
+    /// Makes one, and starts its server.
+    pub async fn new(backend: Backend) -> (Self, ServerProcess) {
+        let data = tempfile::tempdir().unwrap();
+        prepare_data(data.path());
+        let database = match backend {
+            Backend::Sqlite => TestDatabaseUrl::sqlite(data.path()),
+            Backend::Postgres => TestDatabaseUrl::postgres().await,
+        };
+        let mut config = simulator::config(&data.path().join("keys"), &Config::default().mini_appid).unwrap();
+        config.notify_speed = 100.0;
+        config.notify_delay = Duration::from_millis(5);
+        config.refund_delay = Duration::from_millis(20);
+        let sim = hexiao_wechat_sim::start(config).await.unwrap();
+        init(data.path(), &database.url);
+        let port = Port::reserve();
+        let nobody = Client::anonymous(&format!("http://127.0.0.1:{}", port.number));
+        let mut world = Self {
+            sim,
+            verifier: nobody.clone(),
+            store: StoreId::from_uuid(uuid::Uuid::nil()),
+            sku: String::new(),
+            data,
+            database,
+            port,
+        };
+        let server = world.serve(None).await;
+        let owner = sign_in(&nobody, OWNER).await;
+        world.store = store(&owner).await;
+        world.sku = product(&owner).await;
+        let staff = json!({"name": "小李", "phone": VERIFIER, "password": PASSWORD, "role": "verifier", "store_ids": [world.store]});
+        owner.post("/api/v1/merchant/staff", staff).await.expect(201);
+        world.verifier = sign_in(&nobody, VERIFIER).await;
+        (world, server)
+    }
+
+    /// Starts the server; it stops at a named point if one is given.
+    pub async fn serve(&self, hold: Option<&str>) -> ServerProcess {
+        let mut env = vec![("HEXIAO_JOB_LEASE_S", "2")];
+        env.extend(hold.map(|point| ("HEXIAO_HOLD_AT", point)));
+        ServerProcess::start_on(self.port.number, self.data.path(), &self.database.url, &self.sim.url(), &env)
+            .await
+    }
+
+    /// Waits until the server says that it holds.
+    pub async fn held(&self, point: &str) {
+        let log = self.data.path().join("server.log");
+        let line = format!("holding at {point}\n");
+        eventually(&line, PATIENCE, async || std::fs::read_to_string(&log).unwrap().contains(&line)).await;
+    }
+
+    /// A signed-in customer; the same name is the same customer.
+    pub async fn customer(&self, name: &str) -> Client {
+        let mut client = Client::anonymous(&format!("http://127.0.0.1:{}", self.port.number));
+        let code = json!({"code": format!("sim-{name}")});
+        let body = client.post("/api/v1/auth/customer", code).await.expect(201);
+        client.token = body["access_token"].as_str().map(str::to_owned);
+        client.id = text(&body["customer"]["id"]);
+        client
+    }
+
+    /// A new order, which has not been sent.
+    pub fn order(&self, customer: &Client) -> Intent {
+        let body = json!({"store_id": self.store, "lines": [{"sku_id": self.sku, "quantity": 1}]});
+        Intent::new(What::Order, customer, "/api/v1/customer/orders".to_owned(), body)
+    }
+
+    /// Opening the payment sheet of an order.
+    pub fn sheet(customer: &Client, order: &str) -> Intent {
+        Intent::new(What::Pay, customer, format!("/api/v1/customer/orders/{order}/pay"), json!({}))
+    }
+
+    /// Closing an order.
+    pub fn close(customer: &Client, order: &str) -> Intent {
+        Intent::new(What::Close, customer, format!("/api/v1/customer/orders/{order}/close"), json!({}))
+    }
+
+    /// Asking for all unused uses back.
+    pub fn refund(customer: &Client, order: &str) -> Intent {
+        let body = json!({"reason": "不想要了"});
+        Intent::new(What::Refund, customer, format!("/api/v1/customer/orders/{order}/refunds"), body)
+    }
+
+    /// Redeeming what a prepare allowed.
+    pub fn confirm(&self, prepare_token: &Value, voucher: &str, quantity: u32) -> Intent {
+        let body = json!({
+            "store_id": self.store, "prepare_token": prepare_token, "acknowledge": ["just_redeemed"],
+            "items": [{"voucher_id": voucher, "quantity": quantity}],
+        });
+        Intent::new(What::Confirm, &self.verifier, "/api/v1/staff/redemptions".to_owned(), body)
+    }
+
+    /// Undoing a redemption.
+    pub fn reverse(&self, redemption: &str) -> Intent {
+        let path = format!("/api/v1/staff/redemptions/{redemption}/reverse");
+        Intent::new(What::Reverse, &self.verifier, path, json!({"reason": "扫错了"}))
+    }
+
+    /// What the verifier's prepare of a scanned voucher is asked.
+    pub fn scan(&self, qr: &Value) -> Value {
+        json!({"store_id": self.store, "input": {"qr": qr}})
+    }
+
+    /// The customer pays at WeChat, as their phone would.
+    pub fn pay(&self, sheet: &Value) {
+        let args = PayArgs {
+            out_trade_no: text(&sheet["out_trade_no"]),
+            openid: None,
+            request_payment: Some(sheet["request_payment"].clone()),
+        };
+        self.sim.pay(args).unwrap();
+    }
+
+    /// An order with its open payment sheet: `(order, sheet)`.
+    pub async fn unpaid(&self, customer: &Client) -> (String, Value) {
+        let order = text(&self.order(customer).repeat().await.body["id"]);
+        let sheet = Self::sheet(customer, &order).repeat().await.body;
+        (order, sheet)
+    }
+
+    /// A paid order and its voucher.
+    pub async fn bought(&self, customer: &Client) -> (String, String) {
+        let (order, sheet) = self.unpaid(customer).await;
+        self.pay(&sheet);
+        let path = format!("/api/v1/customer/orders/{order}");
+        eventually("the order is paid", PATIENCE, async || customer.get(&path).await.body["state"] == "Paid")
+            .await;
+        let voucher = text(&customer.get(&path).await.expect(200)["vouchers"][0]["id"]);
+        (order, voucher)
+    }
+
+    /// A prepare that allows to redeem a voucher.
+    pub async fn prepared(&self, customer: &Client, voucher: &str) -> Value {
+        let shown = customer.get(&format!("/api/v1/customer/vouchers/{voucher}")).await.expect(200);
+        let path = "/api/v1/staff/redemptions/prepare";
+        self.verifier.post(path, self.scan(&shown["qr"])).await.expect(200)["prepare_token"].clone()
+    }
+
+    /// A connection of the test's own.
+    pub async fn db(&self) -> Db {
+        Db::connect(&self.database.url, 4).await.unwrap()
+    }
+
+    /// Stops the test unless every invariant holds.
+    pub async fn verify(&self) {
+        let db = self.db().await;
+        hexiao_testkit::verify(&db).await;
+        db.close().await;
+    }
+
+    /// Makes an order's time run out now. Waiting for it would take two minutes.
+    pub async fn expire(&self, order: &str) {
+        let id = hexiao_core::id::OrderId::parse(order).unwrap();
+        let text = "UPDATE orders SET expires_at = created_at WHERE id = $1 AND state = 'PendingPayment'";
+        let db = self.db().await;
+        let done: Result<(), DbError> =
+            transact!(db, |tx| sql::execute_exactly(&tx, 1, "unpaid order", text, hexiao_db::params![id]));
+        done.unwrap();
+        db.close().await;
+    }
+
+    /// Waits until every message has arrived: a server that holds would find them at once.
+    pub async fn no_news(&self) {
+        let query = "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq WHERE m.source_seq IS NULL";
+        let db = self.db().await;
+        eventually("messages arrive", PATIENCE, async || {
+            let row = sql::row(db.reader(), query, vec![]).await.unwrap().unwrap();
+            row.get::<i64>("n").unwrap() == 0
+        })
+        .await;
+        db.close().await;
+    }
+
+    /// Waits until nothing is left to do: no job is due, every message has arrived, every refund is through, and
+    /// what is over here is over at WeChat.
+    pub async fn drained(&self) {
+        const LEFT: [(&str, &str); 5] = [
+            (
+                "jobs",
+                "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Running' OR (state = 'Ready' AND run_at <= $1)",
+            ),
+            ("dead jobs", "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Dead' AND run_at <> $1"),
+            ("refunds", "SELECT COUNT(*) AS n FROM refunds WHERE state <> 'Succeeded' AND created_at <> $1"),
+            (
+                "messages",
+                "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq
+                 WHERE m.source_seq IS NULL AND o.at <> $1",
+            ),
+            (
+                "payments of closed orders",
+                "SELECT COUNT(*) AS n FROM payments p JOIN payment_orders x ON x.merchant_id = p.merchant_id AND x.payment_id = p.id
+                 JOIN orders o ON o.merchant_id = x.merchant_id AND o.id = x.order_id
+                 WHERE o.state = 'Closed' AND p.state IN ('Created', 'Pending') AND o.created_at <> $1",
+            ),
+        ];
+        let db = self.db().await;
+        let mut left = String::new();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < deadline {
+            let now = hexiao_core::time::Timestamp::from_micros(chrono::Utc::now().timestamp_micros());
+            left.clear();
+            for (what, query) in LEFT {
+                let row = sql::row(db.reader(), query, hexiao_db::params![now]).await.unwrap().unwrap();
+                match row.get::<i64>("n").unwrap() {
+                    0 => {}
+                    n => left.push_str(&format!("{n} {what} ")),
+                }
+            }
+            if left.is_empty() {
+                return db.close().await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("still left to do: {left}");
+    }
+
+    /// Stops the test if anything was said or paid twice.
+    pub async fn nothing_doubled(&self) {
+        let db = self.db().await;
+        let rows = |text: &'static str| {
+            let db = db.clone();
+            async move { sql::rows(db.reader(), text, vec![]).await.unwrap() }
+        };
+        let twice = rows("SELECT topic FROM outbox GROUP BY topic, subject_id HAVING COUNT(*) > 1").await;
+        assert!(twice.is_empty(), "announced twice: {}", twice[0].get::<String>("topic").unwrap());
+        let messages =
+            rows("SELECT (SELECT COUNT(*) FROM messages) - (SELECT COUNT(*) FROM outbox) AS n").await;
+        assert_eq!(messages[0].get::<i64>("n").unwrap(), 0, "messages without cause");
+        let payments =
+            rows("SELECT order_id FROM payment_orders GROUP BY order_id HAVING COUNT(*) > 1").await;
+        assert!(payments.is_empty(), "an order with two payments");
+        let paid = rows("SELECT id, amount_fen FROM payments WHERE state = 'Succeeded'").await;
+        let refunded = rows(
+            "SELECT p.id, CAST(SUM(r.amount_fen) AS BIGINT) AS fen FROM refunds r JOIN payments p ON p.merchant_id = r.merchant_id AND p.id = r.payment_id
+             WHERE r.state = 'Succeeded' GROUP BY p.id",
+        )
+        .await;
+        let number =
+            |row: &hexiao_db::row::Row| row.get::<hexiao_core::id::PaymentId>("id").unwrap().to_string();
+        let mut ours: Vec<String> = paid.iter().map(number).collect();
+        let mut theirs: Vec<String> = self
+            .sim
+            .transactions()
+            .into_iter()
+            .filter(|t| matches!(t.state, TradeState::Success | TradeState::Refund))
+            .map(|t| t.out_trade_no)
+            .collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        assert_eq!(ours, theirs, "paid here and paid at WeChat");
+        let refunds = self.sim.refunds();
+        assert!(refunds.iter().all(|r| r.status == RefundStatus::Success), "{refunds:#?}");
+        let total: i64 = refunds.iter().map(|r| r.amount).sum();
+        let mut our_total = 0;
+        for row in &refunded {
+            let fen: i64 = row.get("fen").unwrap();
+            let out_trade_no = number(row);
+            let at_wechat: i64 =
+                refunds.iter().filter(|r| r.out_trade_no == out_trade_no).map(|r| r.amount).sum();
+            assert_eq!(fen, at_wechat, "refunded of {out_trade_no}");
+            our_total += fen;
+        }
+        assert_eq!(our_total, total, "refunds that only WeChat knows");
+        db.close().await;
+    }
+}
+
+/// The text of a JSON string.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// `hexiao init` with the accounts that the simulator knows.
+fn init(data: &Path, database_url: &str) {
+    let password = data.join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    let done = Command::new(binary())
+        .args(["init", "--name", "老王火锅", "--owner-name", "老王", "--owner-phone", OWNER])
+        .args(["--mchid", simulator::DIRECT_MCHID, "--key-ref", simulator::DIRECT_REF])
+        .args(["--owner-password-file".as_ref(), password.as_os_str()])
+        .args(["--data".as_ref(), data.as_os_str()])
+        .args(["--database-url", database_url])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+async fn sign_in(nobody: &Client, phone: &str) -> Client {
+    let body = json!({"phone": phone, "password": PASSWORD});
+    let answer = nobody.post("/api/v1/auth/staff", body).await.expect(201);
+    let mut client = nobody.clone();
+    client.token = Some(text(&answer["access_token"]));
+    client.id = text(&answer["staff"]["id"]);
+    client
+}
+
+async fn store(owner: &Client) -> StoreId {
+    let hours: Vec<Value> = (1..=7).map(|d| json!({"weekday": d, "from": "00:00", "to": "24:00"})).collect();
+    let body = json!({
+        "name": "人民广场店", "address": "上海市黄浦区南京东路 1 号", "lat": 31.2381, "lng": 121.4847,
+        "phone": "021-62580000", "hours": hours,
+    });
+    let made = owner.post("/api/v1/merchant/stores", body).await.expect(201);
+    StoreId::parse(&text(&made["id"])).unwrap()
+}
+
+async fn product(owner: &Client) -> String {
+    let sku = json!({"name": "次卡", "price_fen": PRICE_FEN, "stock": 100_000, "uses": USES, "validity": {"days": 30}});
+    let body = json!({"name": "双人套餐", "kind": "redeem", "skus": [sku], "store_scope": {"all": true}});
+    let made = owner.post("/api/v1/merchant/products", body).await.expect(201);
+    let publish = format!("/api/v1/merchant/products/{}/publish", text(&made["id"]));
+    owner.post(&publish, json!({})).await.expect(200);
+    text(&made["skus"][0]["id"])
+}
