@@ -64,13 +64,13 @@ INSERT INTO redemptions (merchant_id, id, store_id, staff_id, staff_name, method
 INSERT INTO uses (merchant_id, id, voucher_id, serial, redemption_id, store_id, staff_id, state, amount_fen, redeemed_at, business_date, matures_at, reversed_at) VALUES
     ({merchant}, {u1}, {v1}, 1, {r1}, {store}, {staff}, 'Done', 200, 30, '2026-11-23', 200, NULL),
     ({merchant}, {u2}, {v1}, 2, {r1}, {store}, {staff}, 'Reversed', 200, 30, '2026-11-23', 200, 35);
-INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, evidence, approver_id, created_at, submitted_at, succeeded_at) VALUES
-    ({merchant}, {f1}, {o1}, {p1}, {customer}, 'Succeeded', 'customer', 'wechat', '', 201, 1, TRUE, NULL, NULL, 40, 41, 42),
-    ({merchant}, {f2}, {o1}, {p1}, {customer}, 'Processing', 'customer', 'wechat', '', 400, 1, TRUE, NULL, NULL, 40, 43, NULL),
-    ({merchant}, {f3}, {o1}, {p1}, {customer}, 'ManuallyDone', 'customer', 'wechat', '', 200, 1, TRUE, 'slip', {staff}, 40, 44, NULL),
-    ({merchant}, {f4}, {o4}, {p4}, {customer}, 'Submitted', 'late_payment', 'wechat', '', 300, 1, TRUE, NULL, NULL, 60, 61, NULL),
-    ({merchant}, {f5}, {o5}, {p5}, {customer}, 'Succeeded', 'customer', 'wechat', '', 500, 1, TRUE, NULL, NULL, 40, 41, 42),
-    ({merchant}, {f6}, {o1}, {p1}, {customer}, 'Withdrawn', 'customer', 'wechat', '', 200, 1, FALSE, NULL, NULL, 40, NULL, NULL);
+INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, to_merchant, evidence, approver_id, created_at, submitted_at, succeeded_at) VALUES
+    ({merchant}, {f1}, {o1}, {p1}, {customer}, 'Succeeded', 'customer', 'wechat', '', 201, 1, TRUE, FALSE, NULL, NULL, 40, 41, 42),
+    ({merchant}, {f2}, {o1}, {p1}, {customer}, 'Processing', 'customer', 'wechat', '', 400, 1, TRUE, FALSE, NULL, NULL, 40, 43, NULL),
+    ({merchant}, {f3}, {o1}, {p1}, {customer}, 'ManuallyDone', 'customer', 'wechat', '', 200, 1, TRUE, FALSE, 'slip', {staff}, 40, 44, NULL),
+    ({merchant}, {f4}, {o4}, {p4}, {customer}, 'Submitted', 'late_payment', 'wechat', '', 300, 1, TRUE, FALSE, NULL, NULL, 60, 61, NULL),
+    ({merchant}, {f5}, {o5}, {p5}, {customer}, 'Succeeded', 'customer', 'wechat', '', 500, 1, TRUE, FALSE, NULL, NULL, 40, 41, 42),
+    ({merchant}, {f6}, {o1}, {p1}, {customer}, 'Withdrawn', 'customer', 'wechat', '', 200, 1, FALSE, FALSE, NULL, NULL, 40, NULL, NULL);
 INSERT INTO voucher_locks (merchant_id, id, voucher_id, kind, owner_id, serials, quantity, amount_fen, state) VALUES
     ({merchant}, {k1}, {v1}, 'refund', {f1}, '[5]', 1, 201, 'Consumed'), ({merchant}, {k2}, {v2}, 'refund', {f2}, '[4,5]', 2, 400, 'Active'),
     ({merchant}, {k3}, {v1}, 'refund', {f3}, '[4]', 1, 200, 'Consumed'), ({merchant}, {k5}, {v5}, 'refund', {f5}, '[1]', 1, 500, 'Consumed'),
@@ -95,8 +95,8 @@ INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen,
 INSERT INTO outbox (merchant_id, topic, subject_id, payload, at) VALUES ({merchant}, 'paid', {o1}, '{}', 20);
 INSERT INTO messages (merchant_id, id, customer_id, topic, title, body, order_id, source_seq, at)
     SELECT {merchant}, {message}, {customer}, 'paid', '', '', {o1}, MAX(seq), 21 FROM outbox;
-INSERT INTO jobs (id, merchant_id, kind, subject_id, state, run_at, attempts, runs, lease_until, lease, created_at) VALUES
-    ({job1}, {merchant}, 'refund', {f2}, 'Running', 40, 1, 1, 90, 1, 40), ({job2}, {merchant}, 'close', {o2}, 'Ready', 99, 0, 0, NULL, 0, 10);
+INSERT INTO jobs (id, merchant_id, kind, subject_id, state, run_at, attempts, runs, lease_until, lease, asked, created_at) VALUES
+    ({job1}, {merchant}, 'refund', {f2}, 'Running', 40, 1, 1, 90, 1, 1, 40), ({job2}, {merchant}, 'close', {o2}, 'Ready', 99, 0, 0, NULL, 0, 1, 10);
 INSERT INTO redemptions (merchant_id, id, store_id, staff_id, staff_name, method, idempotency_key, fingerprint, prepare_nonce, answer, quantity, amount_fen, occurred_at, recorded_at, undo_until, business_date)
     VALUES ({merchant}, {r2}, {store}, {staff}, 'V', 'code', 'k2', {#print}, {#nonce2}, '{}', 1, 200, 32, 32, 42, '2026-11-23');
 INSERT INTO uses (merchant_id, id, voucher_id, serial, redemption_id, store_id, staff_id, state, amount_fen, redeemed_at, business_date, matures_at)
@@ -120,8 +120,8 @@ INSERT INTO redemptions (merchant_id, id, store_id, staff_id, staff_name, method
     VALUES ({merchant}, {r6}, {store}, {staff}, 'V', 'qr', 'k6', {#print}, {#nonce6}, '{}', 1, 0, 30, 30, 40, '2026-11-23');
 INSERT INTO uses (merchant_id, id, voucher_id, serial, redemption_id, store_id, staff_id, state, amount_fen, redeemed_at, business_date, matures_at)
     VALUES ({merchant}, {u6}, {v6}, 1, {r6}, {store}, {staff}, 'Done', 0, 30, '2026-11-23', 200);
-INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, created_at, succeeded_at)
-    VALUES ({merchant}, {f7}, {o6}, {p6}, {customer}, 'Succeeded', 'customer', 'none', '', 0, 1, FALSE, 40, 40);
+INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, to_merchant, created_at, succeeded_at)
+    VALUES ({merchant}, {f7}, {o6}, {p6}, {customer}, 'Succeeded', 'customer', 'none', '', 0, 1, FALSE, FALSE, 40, 40);
 INSERT INTO voucher_locks (merchant_id, id, voucher_id, kind, owner_id, serials, quantity, amount_fen, state)
     VALUES ({merchant}, {k7}, {v6}, 'refund', {f7}, '[3]', 1, 0, 'Consumed');
 INSERT INTO checkouts (id, customer_id, created_at) VALUES ({c7}, {customer}, 10);
@@ -138,8 +138,8 @@ INSERT INTO payments (merchant_id, id, checkout_id, customer_id, pay_account_id,
 INSERT INTO payment_orders (merchant_id, payment_id, order_id, amount_fen) VALUES ({merchant}, {pm}, {o7}, 50), ({merchant}, {pm}, {o8}, 60);
 INSERT INTO vouchers (merchant_id, id, order_id, line_id, unit_no, customer_id, store_id, product_id, sku_id, product_name, sku_name, state, total, used, locked_refund, locked_booking, refunded, transferred, forfeited, amount_fen, rule_id, valid_from, valid_to, code_hash, pepper_id, code_cipher, code_last4, version, undo_cycles, created_at)
     VALUES ({merchant}, {v7}, {o7}, {l7}, 1, {customer}, {store}, {product}, {sku}, 'P', 'K', 'Live', 1, 0, 0, 0, 0, 0, 0, 50, 7, 20, 900, {#code7}, 1, {#code7}, '0007', 1, 0, 20);
-INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, created_at)
-    VALUES ({merchant}, {fm}, {o8}, {pm}, {customer}, 'Created', 'late_payment', 'wechat', '', 60, 1, FALSE, 20);
+INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, to_merchant, created_at)
+    VALUES ({merchant}, {fm}, {o8}, {pm}, {customer}, 'Created', 'late_payment', 'wechat', '', 60, 1, FALSE, FALSE, 20);
 INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen, source_id, order_id, store_id, business_date, at) VALUES
     ({merchant}, {tm7}, 'payment', 'wechat_receivable', 'customer_liability', 50, {pm}, {o7}, {store}, '2026-11-23', 20),
     ({merchant}, {tm8}, 'late_payment', 'wechat_receivable', 'suspense', 60, {pm}, {o8}, {store}, '2026-11-23', 20);
