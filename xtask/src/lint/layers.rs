@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn a_scope_made_from_a_request_is_found() {
         let line = "let scope = MerchantScope::of_session(request.merchant_id);";
-        let found = scopes(&[file("crates/api/src/order.rs", line), file("crates/api/src/auth.rs", line)]);
+        let found =
+            scopes(&[file("crates/api/src/order.rs", line), file("crates/app/src/auth/session.rs", line)]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].place, "crates/api/src/order.rs:1");
     }

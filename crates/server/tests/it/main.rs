@@ -10,4 +10,5 @@
 
 mod cli;
 mod crash;
+mod simulation;
 mod support;

@@ -27,7 +27,9 @@ async fn is_redeemed_once_by_64_at_once(world: &World) {
     }
     let verifiers = world.verifiers(store, 16).await;
     let customer = world.app.customer("wang").await;
-    for seed in 0..seeds(50) {
+    // Two processes are asked fewer times: what one could hide shows soon.
+    let default = if world.processes.is_empty() { 50 } else { 25 };
+    for seed in 0..seeds(default) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let uses: u32 = rng.random_range(1..=5);
         let card = &cards[usize::try_from(uses - 1).unwrap()];
