@@ -72,7 +72,8 @@ fn refused(error: hexiao_app::AppError) -> anyhow::Error {
 
 async fn people(app: &App, count: usize) -> anyhow::Result<(Vec<StoreId>, Vec<Value>)> {
     let owner = sign_in(app, OWNER_PHONE, DEMO_PASSWORD).await?;
-    let weekly: Vec<Span> = serde_json::from_value(json!([{"weekday": 1, "from": "00:00", "to": "24:00"}]))?;
+    let all_day = |weekday| json!({"weekday": weekday, "from": "00:00", "to": "24:00"});
+    let weekly: Vec<Span> = serde_json::from_value((1..=7).map(all_day).collect())?;
     let (mut stores, mut staff) = (Vec::new(), Vec::new());
     for n in 0..count {
         let store = NewStore {
@@ -103,7 +104,6 @@ async fn people(app: &App, count: usize) -> anyhow::Result<(Vec<StoreId>, Vec<Va
         let request = StaffSignIn { phone, password: DEMO_PASSWORD.to_owned(), merchant_id: None };
         let (_, tokens) =
             app.sign_in_staff(request).await.map_err(refused)?.map_err(|_| anyhow!("several merchants"))?;
-        // Access tokens live 15 minutes; a long run refreshes.
         staff.push(json!({"store_id": store_id, "access_token": tokens.access_token, "refresh_token": tokens.refresh_token}));
         stores.push(store_id);
     }

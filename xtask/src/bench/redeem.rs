@@ -14,7 +14,7 @@ use serde_json::json;
 use super::bare::Bare;
 use super::client::{self, Body, Pace, Phase, Requests};
 use super::report::{self, Figures, Series};
-use super::server::{BenchServer, Seed, seed};
+use super::server::{BenchServer, Seed, Tokens, seed};
 use super::{Databases, RedeemArgs};
 use crate::postgres::{PrivatePostgres, Settings};
 use crate::{run, signals};
@@ -131,6 +131,7 @@ impl Subject {
 
     async fn warm_up(&mut self, args: &RedeemArgs) -> anyhow::Result<()> {
         eprintln!("==> warming up {}", self.figures.database);
+        self.refresh(args).await?;
         let pace = full_speed(args, args.warm_up);
         let prepared = self.prepare(args, pace).await?;
         let tokens = prepared.answers.into_iter().map(|(_, token)| token).collect();
@@ -138,6 +139,7 @@ impl Subject {
     }
 
     async fn round(&mut self, args: &RedeemArgs) -> anyhow::Result<()> {
+        self.refresh(args).await?;
         let pace = full_speed(args, args.seconds);
         let prepared = self.prepare(args, pace).await?;
         let mut first: Vec<Token> = prepared.answers.iter().map(|(_, token)| token.clone()).collect();
@@ -160,6 +162,18 @@ impl Subject {
         figures.paced.add(&paced)?;
         figures.bare_single.push(single);
         figures.bare_batched.push(batched);
+        Ok(())
+    }
+
+    /// Gives every verifier tokens that outlive the round; not measured.
+    async fn refresh(&mut self, args: &RedeemArgs) -> anyhow::Result<()> {
+        let requests = Arc::new(Refreshes { seed: Arc::clone(&self.seed) });
+        let phase =
+            complete("refresh", client::drive(&self.server.address, full_speed(args, 60), requests).await?)?;
+        let seed = Arc::get_mut(&mut self.seed).context("a phase is still running")?;
+        for (staff, tokens) in phase.answers {
+            seed.staff[staff].tokens = tokens;
+        }
         Ok(())
     }
 
@@ -209,6 +223,28 @@ struct Token {
     token: String,
 }
 
+struct Refreshes {
+    seed: Arc<Seed>,
+}
+
+impl Requests for Refreshes {
+    type Answer = Tokens;
+
+    fn count(&self) -> usize {
+        self.seed.staff.len()
+    }
+
+    fn make(&self, index: usize) -> anyhow::Result<Request<Body>> {
+        let Tokens { access_token, refresh_token } = &self.seed.staff[index].tokens;
+        post("/api/v1/auth/refresh", access_token, None, &json!({ "refresh_token": refresh_token }))
+    }
+
+    fn read(&self, _index: usize, status: StatusCode, body: &[u8]) -> anyhow::Result<Tokens> {
+        refuse_unless(status, StatusCode::OK, body)?;
+        Ok(serde_json::from_slice(body)?)
+    }
+}
+
 struct Prepares {
     seed: Arc<Seed>,
     range: Range<usize>,
@@ -225,7 +261,7 @@ impl Requests for Prepares {
         let voucher = &self.seed.vouchers[self.range.start + index];
         let staff = &self.seed.staff[voucher.staff];
         let body = json!({ "store_id": staff.store_id, "input": { "qr": voucher.qr } });
-        post("/api/v1/staff/redemptions/prepare", &staff.access_token, None, &body)
+        post("/api/v1/staff/redemptions/prepare", &staff.tokens.access_token, None, &body)
     }
 
     fn read(&self, index: usize, status: StatusCode, body: &[u8]) -> anyhow::Result<Token> {
@@ -262,7 +298,7 @@ impl Requests for Confirms {
             "atomicity": "all",
         });
         // Each voucher is redeemed once, so its id makes a key.
-        post("/api/v1/staff/redemptions", &staff.access_token, Some(&voucher.voucher_id), &body)
+        post("/api/v1/staff/redemptions", &staff.tokens.access_token, Some(&voucher.voucher_id), &body)
     }
 
     fn read(&self, _index: usize, status: StatusCode, body: &[u8]) -> anyhow::Result<()> {

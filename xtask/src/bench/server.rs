@@ -15,7 +15,7 @@ use crate::{postgres, run, signals};
 /// What `hexiao bench-seed --out FILE` writes.
 #[derive(Deserialize)]
 pub struct Seed {
-    /// One verifier for each store, signed in for the whole run.
+    /// One verifier for each store, signed in.
     pub staff: Vec<SeedStaff>,
     /// Live vouchers with one use each.
     pub vouchers: Vec<SeedVoucher>,
@@ -24,7 +24,15 @@ pub struct Seed {
 #[derive(Deserialize)]
 pub struct SeedStaff {
     pub store_id: String,
+    #[serde(flatten)]
+    pub tokens: Tokens,
+}
+
+/// What a verifier is signed in with; the access token lives 15 minutes, so each round begins with a new pair.
+#[derive(Deserialize)]
+pub struct Tokens {
     pub access_token: String,
+    pub refresh_token: String,
 }
 
 #[derive(Deserialize)]

@@ -113,7 +113,7 @@ async fn when_its_time_is_over(world: &World) {
         let over = (order.expires_at - app.sim.now()).to_std().unwrap();
         // In the last moment (WeChat's deadline has no fractions of a second) …
         let paid = over.saturating_sub(Duration::from_millis(1050));
-        let on_the_way = Duration::from_millis(rng.random_range(1030..1090));
+        let on_the_way = Duration::from_millis(rng.random_range(950..1090));
         racers.push((
             paid,
             Box::pin(async move {

@@ -68,7 +68,9 @@ async fn race(
                 (world.at(customer, n), path, body)
             }
         };
-        racers.push((handicap.pause(*take) + jitter(rng, 4), async move { client.post_key(&path, &fresh_key(), body).await }));
+        racers.push((handicap.pause(*take) + jitter(rng, 4), async move {
+            client.post_key(&path, &fresh_key(), body).await
+        }));
     }
     let answers = at_once(racers).await;
     for (take, answer) in takes.iter().zip(&answers).filter(|(_, a)| a.status != 201) {

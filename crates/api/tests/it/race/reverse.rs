@@ -55,6 +55,8 @@ async fn while_others_want_the_use(world: &World) {
     let verifiers = world.verifiers(store, 3).await;
     let customer = app.customer("wang").await;
     let (mut again, mut back, mut nobody) = (0, 0, 0);
+    // The others have a chance only after the undoing: where it takes longer, they come later.
+    let mut window_ms = 10;
     for seed in 0..seeds(50) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let bought = app.buy(&customer, &shop, 1).await;
@@ -76,8 +78,7 @@ async fn while_others_want_the_use(world: &World) {
         };
         let mut racers = Vec::new();
         for (n, (client, path, body)) in requests.into_iter().enumerate() {
-            // The others have a chance only after the undoing, so they mostly come later.
-            let pause = jitter(&mut rng, if n == 0 { 1 } else { 25 });
+            let pause = jitter(&mut rng, if n == 0 { 1 } else { window_ms });
             racers.push((pause, async move { client.post_key(&path, &fresh_key(), body).await }));
         }
         let mut answers = at_once(racers).await;
@@ -102,6 +103,7 @@ async fn while_others_want_the_use(world: &World) {
             }
             _ => {
                 nobody += 1;
+                window_ms += 2;
                 (0, 0, 1)
             }
         };
