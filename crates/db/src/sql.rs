@@ -130,7 +130,11 @@ pub enum JsonType {
     Text,
 }
 
-/// A table made of a JSON array of objects, for set-based writes: `UPDATE … FROM {json_table} AS q WHERE …`.
+/// A table made of a JSON array of objects, for set-based writes:
+/// `UPDATE t SET … FROM {json_table} WHERE t.merchant_id = q.merchant_id AND t.id = q.id`.
+///
+/// `$1` is the merchant, and a column of this table. Said as `t.merchant_id = $1`, SQLite would walk all of the
+/// merchant's rows and look each up in the array; like this it can only look up the array's rows, one by one.
 pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, JsonType)]) -> String {
     match c.backend() {
         DbBackend::Sqlite => {
@@ -139,7 +143,11 @@ pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, Js
                 JsonType::Int | JsonType::Text => format!("value->>'{name}' AS {name}"),
             };
             let columns: Vec<String> = columns.iter().map(part).collect();
-            format!("(SELECT {} FROM json_each(${param})) AS {alias}", columns.join(", "))
+            // LIMIT keeps it a table of its own: merged into the statement, `$1` would be seen through.
+            format!(
+                "(SELECT $1 AS merchant_id, {} FROM json_each(${param}) LIMIT -1) AS {alias}",
+                columns.join(", ")
+            )
         }
         _ => {
             let part = |(name, kind): &(&str, JsonType)| match kind {
@@ -148,7 +156,10 @@ pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, Js
                 JsonType::Text => format!("{name} text"),
             };
             let columns: Vec<String> = columns.iter().map(part).collect();
-            format!("jsonb_to_recordset(${param}::jsonb) AS {alias}({})", columns.join(", "))
+            format!(
+                "(SELECT $1::uuid AS merchant_id, x.* FROM jsonb_to_recordset(${param}::jsonb) AS x({})) AS {alias}",
+                columns.join(", ")
+            )
         }
     }
 }

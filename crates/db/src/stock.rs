@@ -86,7 +86,7 @@ pub async fn reserve(
 ) -> Result<()> {
     let text = format!(
         "UPDATE stocks SET reserved = stocks.reserved + q.n FROM {}
-         WHERE stocks.merchant_id = $1 AND stocks.id = q.id AND stocks.on_hand - stocks.reserved >= q.n",
+         WHERE stocks.merchant_id = q.merchant_id AND stocks.id = q.id AND stocks.on_hand - stocks.reserved >= q.n",
         json_table(tx, 2, "q", DELTA)
     );
     apply(tx, merchant, changes, "stock to reserve", &text).await?;
@@ -161,7 +161,7 @@ pub async fn release(tx: &Tx, merchant: MerchantScope, reservations: &[Reservati
     lock(tx, merchant, &changes.keys().copied().collect::<Vec<_>>()).await?;
     close_reservations(tx, merchant, reservations, ReservationState::Released).await?;
     let text = format!(
-        "UPDATE stocks SET reserved = stocks.reserved - q.n FROM {} WHERE stocks.merchant_id = $1 AND stocks.id = q.id AND stocks.reserved >= q.n",
+        "UPDATE stocks SET reserved = stocks.reserved - q.n FROM {} WHERE stocks.merchant_id = q.merchant_id AND stocks.id = q.id AND stocks.reserved >= q.n",
         json_table(tx, 2, "q", DELTA)
     );
     apply(tx, merchant, &changes, "stock to release", &text).await
@@ -183,7 +183,7 @@ pub async fn commit(
     close_reservations(tx, merchant, reservations, ReservationState::Committed).await?;
     let text = format!(
         "UPDATE stocks SET reserved = stocks.reserved - q.n, on_hand = stocks.on_hand - q.n FROM {}
-         WHERE stocks.merchant_id = $1 AND stocks.id = q.id AND stocks.reserved >= q.n",
+         WHERE stocks.merchant_id = q.merchant_id AND stocks.id = q.id AND stocks.reserved >= q.n",
         json_table(tx, 2, "q", DELTA)
     );
     apply(tx, merchant, &changes, "stock to commit", &text).await?;
@@ -219,7 +219,7 @@ pub async fn give_back(tx: &Tx, merchant: MerchantScope, returns: &[Return], now
     }
     lock(tx, merchant, &changes.keys().copied().collect::<Vec<_>>()).await?;
     let text = format!(
-        "UPDATE stocks SET on_hand = stocks.on_hand + q.n FROM {} WHERE stocks.merchant_id = $1 AND stocks.id = q.id",
+        "UPDATE stocks SET on_hand = stocks.on_hand + q.n FROM {} WHERE stocks.merchant_id = q.merchant_id AND stocks.id = q.id",
         json_table(tx, 2, "q", DELTA)
     );
     apply(tx, merchant, &changes, "stock to return", &text).await?;

@@ -288,7 +288,7 @@ pub async fn change(tx: &Tx, merchant: MerchantScope, changes: &BTreeMap<Voucher
     let text = format!(
         "UPDATE vouchers SET used = vouchers.used + q.used, locked_refund = vouchers.locked_refund + q.locked_refund,
            refunded = vouchers.refunded + q.refunded, undo_cycles = vouchers.undo_cycles + q.undo_cycles FROM {}
-         WHERE vouchers.merchant_id = $1 AND vouchers.id = q.id AND vouchers.used + q.used >= 0 AND vouchers.locked_refund + q.locked_refund >= 0
+         WHERE vouchers.merchant_id = q.merchant_id AND vouchers.id = q.id AND vouchers.used + q.used >= 0 AND vouchers.locked_refund + q.locked_refund >= 0
            AND vouchers.used + q.used + vouchers.locked_refund + q.locked_refund + vouchers.locked_booking + vouchers.refunded + q.refunded
              + vouchers.transferred + vouchers.forfeited <= vouchers.total",
         json_table(tx, 2, "q", &columns)
