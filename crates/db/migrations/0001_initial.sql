@@ -344,7 +344,6 @@ CREATE TABLE stock_reservations (
     FOREIGN KEY (merchant_id, stock_id) REFERENCES stocks (merchant_id, id)
 );
 CREATE INDEX stock_reservations_by_order ON stock_reservations (merchant_id, order_id);
-CREATE INDEX stock_reservations_open ON stock_reservations (merchant_id, stock_id) WHERE state = 'Open';
 
 -- How much of a limited SKU a customer holds: a guarded row, so that two orders at once cannot both pass the limit.
 CREATE TABLE purchase_counters (
@@ -443,6 +442,8 @@ CREATE TABLE payment_anomalies (
     FOREIGN KEY (merchant_id, pay_account_id) REFERENCES pay_accounts (merchant_id, id)
 );
 
+CREATE INDEX payment_anomalies_by_time ON payment_anomalies (merchant_id, first_at, id);
+
 -- ── vouchers ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE vouchers (
@@ -488,7 +489,7 @@ CREATE TABLE vouchers (
         AND forfeited >= 0 AND used + locked_refund + locked_booking + refunded + transferred + forfeited <= total),
     CHECK (valid_from < valid_to)
 );
-CREATE INDEX vouchers_by_order ON vouchers (merchant_id, order_id, id);
+CREATE INDEX vouchers_by_order ON vouchers (merchant_id, order_id, line_id, unit_no);
 CREATE INDEX vouchers_by_customer ON vouchers (customer_id, created_at, id);
 
 -- Uses kept by a refund or a booking. Serials are a JSON array of numbers.
@@ -560,7 +561,7 @@ CREATE TABLE uses (
 -- The last line of defence: a serial of a voucher is redeemed once.
 CREATE UNIQUE INDEX uses_once ON uses (merchant_id, voucher_id, serial) WHERE state <> 'Reversed';
 CREATE INDEX uses_by_voucher ON uses (merchant_id, voucher_id);
-CREATE INDEX uses_by_redemption ON uses (merchant_id, redemption_id);
+CREATE INDEX uses_by_redemption ON uses (merchant_id, redemption_id, voucher_id, serial, id);
 
 -- Every refused attempt, with who, where and why.
 CREATE TABLE redemption_attempts (
@@ -579,6 +580,7 @@ CREATE TABLE redemption_attempts (
     PRIMARY KEY (merchant_id, id)
 );
 CREATE INDEX redemption_attempts_by_staff ON redemption_attempts (merchant_id, staff_id, at);
+CREATE INDEX redemption_attempts_by_time ON redemption_attempts (merchant_id, at, id);
 CREATE INDEX redemption_attempts_by_store ON redemption_attempts (merchant_id, store_id, at, id);
 
 -- ── refunds ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -399,7 +399,7 @@ pub async fn by_code(
 pub async fn ids_of_order(c: &impl Conn, merchant: MerchantScope, order: OrderId) -> Result<Vec<VoucherId>> {
     let rows = sql::rows(
         c,
-        "SELECT id FROM vouchers WHERE merchant_id = $1 AND order_id = $2 ORDER BY id",
+        "SELECT id FROM vouchers WHERE merchant_id = $1 AND order_id = $2 ORDER BY line_id, unit_no",
         params![merchant.merchant_id(), order],
     )
     .await?;

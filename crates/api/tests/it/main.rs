@@ -10,6 +10,7 @@ mod messages;
 mod operations;
 mod orders;
 mod payments;
+mod plans;
 mod products;
 mod race;
 mod redemptions;

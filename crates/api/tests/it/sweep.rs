@@ -10,14 +10,26 @@ use crate::snapshot;
 use crate::wire::{self, Reply, Request, Wire};
 use crate::world::{World, world};
 
-struct Sweep<'a> {
+/// The operations and their callers.
+pub(crate) struct Sweep<'a> {
     app: &'a TestApp,
     world: &'a World,
     wire: Wire,
     document: Value,
 }
 
-impl Sweep<'_> {
+impl<'a> Sweep<'a> {
+    pub(crate) fn new(app: &'a TestApp, world: &'a World) -> Self {
+        Self { app, world, wire: Wire::new(app), document: operations::document() }
+    }
+
+    /// Every operation, by everybody who may.
+    pub(crate) async fn everybody_may(&self) {
+        for operation in &operations::operations() {
+            self.allowed(operation).await;
+        }
+    }
+
     async fn call(&self, operation: &Operation, path: &str, who: &Client) -> (Reply, String) {
         let mut request = Request::new(operation.method.clone(), path, who.token.as_deref()).fresh_key();
         let body = operation.body(&self.world.ids);
@@ -173,7 +185,7 @@ fn every_operation_of_the_document_is_swept() {
 
 on_both!(everybody_gets_what_is_theirs_and_nothing_else, |app| async {
     let world = world(&app).await;
-    let sweep = Sweep { app: &app, world: &world, wire: Wire::new(&app), document: operations::document() };
+    let sweep = Sweep::new(&app, &world);
     let operations = operations::operations();
     // What is denied writes nothing. Nothing else happens meanwhile: what is allowed comes after it.
     let before = snapshot::rows(sweep.app).await;
