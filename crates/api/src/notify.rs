@@ -44,7 +44,8 @@ async fn payment_notified(
 }
 
 /// A payment, for the only account.
-#[utoipa::path(post, path = "/api/v1/notify/wechat/payments", tag = "notify", responses((status = 200, body = Acknowledged)))]
+#[utoipa::path(post, path = "/api/v1/notify/wechat/payments", tag = "notify",
+    responses((status = 200, body = Acknowledged), (status = 404, body = crate::ErrorBody, description = "There is not exactly one pay account")))]
 async fn only_payment_notified(
     State(state): State<ApiState>,
     headers: HeaderMap,
@@ -68,7 +69,8 @@ async fn refund_notified(
 }
 
 /// A refund, for the only account.
-#[utoipa::path(post, path = "/api/v1/notify/wechat/refunds", tag = "notify", responses((status = 200, body = Acknowledged)))]
+#[utoipa::path(post, path = "/api/v1/notify/wechat/refunds", tag = "notify",
+    responses((status = 200, body = Acknowledged), (status = 404, body = crate::ErrorBody, description = "There is not exactly one pay account")))]
 async fn only_refund_notified(
     State(state): State<ApiState>,
     headers: HeaderMap,

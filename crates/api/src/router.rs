@@ -7,14 +7,12 @@ use axum::response::IntoResponse as _;
 use hexiao_app::App;
 use hexiao_core::reason::Reason;
 use metrics_exporter_prometheus::PrometheusHandle;
-use utoipa::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_scalar::{Scalar, Servable as _};
 
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
-use crate::{auth, catalog, machine, message, middleware, notify, order, redemption, store, user};
+use crate::{auth, catalog, document, machine, message, middleware, notify, order, redemption, store, user};
 
 /// The largest body we take. Pictures have their own limit when they come.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -28,27 +26,8 @@ pub struct ApiState {
     pub(crate) metrics: PrometheusHandle,
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Hexiao API",
-        description = "Buy online, redeem in store, across many stores. Money is integer fen; times are RFC 3339 with their zone; ids are TypeIDs; unknown fields are refused. Errors carry a code of the closed set in docs/ERRORS.md."
-    ),
-    modifiers(&Bearer)
-)]
-struct Document;
-
-struct Bearer;
-
-impl utoipa::Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-    }
-}
-
 fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::with_openapi(document::head())
         .merge(auth::routes())
         .merge(catalog::routes())
         .merge(store::routes())
@@ -62,13 +41,14 @@ fn routes() -> OpenApiRouter<ApiState> {
 
 /// The OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
+    document::with_refusals(routes().split_for_parts().1)
 }
 
 /// The whole API.
 pub fn router(app: App, limits: Limits, metrics: PrometheusHandle) -> Router {
     let state = ApiState { app, limiters: Limiters::new(limits), metrics };
-    let (router, document) = routes().split_for_parts();
+    let (router, _) = routes().split_for_parts();
+    let document = openapi();
     let limiters = state.limiters.clone();
     tokio::spawn(async move {
         let mut every = tokio::time::interval(std::time::Duration::from_mins(1));

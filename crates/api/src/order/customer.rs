@@ -26,13 +26,13 @@ use crate::router::ApiState;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(routes!(preview))
-        .routes(routes!(place, list))
-        .routes(routes!(get))
-        .routes(routes!(get_by_payment))
-        .routes(routes!(pay))
-        .routes(routes!(close))
-        .routes(routes!(refund))
+        .routes(routes!(preview_order))
+        .routes(routes!(place_order, list_orders))
+        .routes(routes!(get_order))
+        .routes(routes!(get_order_by_payment))
+        .routes(routes!(pay_order))
+        .routes(routes!(close_order))
+        .routes(routes!(ask_for_refund))
         .routes(routes!(get_refund))
 }
 
@@ -129,7 +129,7 @@ fn quote_request(store_id: StoreId, lines: Vec<LineBody>) -> ApiResult<QuoteRequ
 /// What an order would cost, and how that comes about.
 #[utoipa::path(post, path = "/api/v1/customer/orders/preview", tag = "customer", security(("bearer" = [])), request_body = PreviewBody,
     responses((status = 200, body = PreviewView)))]
-async fn preview(
+async fn preview_order(
     State(state): State<ApiState>,
     _customer: Customer,
     Json(body): Json<PreviewBody>,
@@ -165,7 +165,7 @@ async fn preview(
 #[utoipa::path(post, path = "/api/v1/customer/orders", tag = "customer", security(("bearer" = [])), request_body = OrderBody,
     params(("Idempotency-Key" = String, Header, description = "1–255 characters")),
     responses((status = 201, body = OrderView), (status = 200, body = OrderView, description = "The same request had placed it before")))]
-async fn place(
+async fn place_order(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     IdempotencyKey(key): IdempotencyKey,
@@ -209,7 +209,7 @@ struct ListQuery {
 /// The customer's orders, newest first.
 #[utoipa::path(get, path = "/api/v1/customer/orders", tag = "customer", security(("bearer" = [])), params(ListQuery),
     responses((status = 200, body = List<OrderSummaryView>)))]
-async fn list(
+async fn list_orders(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     Query(q): Query<ListQuery>,
@@ -233,7 +233,7 @@ async fn whole(state: &ApiState, order: &Order) -> ApiResult<OrderView> {
 /// One of the customer's orders.
 #[utoipa::path(get, path = "/api/v1/customer/orders/{id}", tag = "customer", security(("bearer" = [])), params(("id" = String, Path)),
     responses((status = 200, body = OrderView)))]
-async fn get(
+async fn get_order(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     Path(id): Path<OrderId>,
@@ -246,7 +246,7 @@ async fn get(
 /// One of the customer's orders by its `out_trade_no`, as WeChat's order entry opens it.
 #[utoipa::path(get, path = "/api/v1/customer/orders/by-out-trade-no/{out_trade_no}", tag = "customer", security(("bearer" = [])),
     params(("out_trade_no" = String, Path)), responses((status = 200, body = OrderView)))]
-async fn get_by_payment(
+async fn get_order_by_payment(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     Path(id): Path<PaymentId>,
@@ -280,7 +280,7 @@ struct PayView {
 /// Opens the payment sheet. Its result on the phone is no proof: read the order.
 #[utoipa::path(post, path = "/api/v1/customer/orders/{id}/pay", tag = "customer", security(("bearer" = [])), params(("id" = String, Path),
     ("Idempotency-Key" = String, Header, description = "1–255 characters")), responses((status = 200, body = PayView)))]
-async fn pay(
+async fn pay_order(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     Path(id): Path<OrderId>,
@@ -297,7 +297,7 @@ async fn pay(
 /// Closes an unpaid order.
 #[utoipa::path(post, path = "/api/v1/customer/orders/{id}/close", tag = "customer", security(("bearer" = [])), params(("id" = String, Path)),
     responses((status = 200, body = OrderView)))]
-async fn close(
+async fn close_order(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     Path(id): Path<OrderId>,
@@ -329,7 +329,7 @@ struct RefundBody {
 #[utoipa::path(post, path = "/api/v1/customer/orders/{id}/refunds", tag = "customer", security(("bearer" = [])), request_body = RefundBody,
     params(("id" = String, Path), ("Idempotency-Key" = String, Header, description = "1–255 characters")),
     responses((status = 201, body = RefundView), (status = 200, body = RefundView, description = "The same request had asked for it before")))]
-async fn refund(
+async fn ask_for_refund(
     State(state): State<ApiState>,
     Customer(customer): Customer,
     Path(order_id): Path<OrderId>,

@@ -41,6 +41,9 @@ impl<'a> Sweep<'a> {
         wire::assert_shape(&reply.body, &sent);
         if reply.status >= 400 {
             wire::assert_refusal(&reply, &sent);
+            let documented = &operations::details(&self.document, operation)["responses"];
+            let status = reply.status.to_string();
+            assert!(documented.get(&status).is_some(), "{sent}: {status} is not documented");
         }
         (reply, sent)
     }
