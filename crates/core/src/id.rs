@@ -12,7 +12,7 @@ const SUFFIX_LEN: usize = 26;
 
 /// Why a text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected an id that begins with {prefix}_")]
+#[error("编号格式不正确，应以 {prefix}_ 开头")]
 pub struct IdError {
     /// The prefix that was expected, without the underscore.
     pub prefix: &'static str,
