@@ -14,7 +14,7 @@ use utoipa_scalar::{Scalar, Servable as _};
 
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
-use crate::{auth, catalog, machine, message, middleware, notify, order, redemption, store, user};
+use crate::{auth, catalog, job, machine, message, middleware, notify, order, redemption, store, user};
 
 /// The largest body we take. Pictures have their own limit when they come.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -56,6 +56,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(redemption::routes())
         .merge(user::routes())
         .merge(message::routes())
+        .merge(job::routes())
         .merge(notify::routes())
         .merge(machine::routes())
 }

@@ -678,12 +678,14 @@ CREATE TABLE jobs (
     asked BIGINT NOT NULL,
     error TEXT,
     created_at BIGINT NOT NULL,
+    -- When it was done, or died.
     finished_at BIGINT
 );
 -- A subject has one waiting or running job of a kind.
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, subject_id) WHERE state IN ('Ready', 'Running');
 CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'Ready';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'Running';
+CREATE INDEX jobs_of_merchant ON jobs (merchant_id, created_at, id) WHERE state <> 'Done';
 
 -- A value that only the right key gives, by key: a server with other keys than the data was written with must not start.
 CREATE TABLE key_checks (

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bench_seed::SeedArgs;
 use crate::config::{Config, LogFormat, Mode, Switch};
 use crate::init::InitArgs;
-use crate::{bench_seed, compose, demo, documents, init, serve, staff, verify, walk};
+use crate::{bench_seed, compose, demo, documents, init, jobs, serve, staff, verify, walk};
 
 /// 核销商城：线上购买、到店核销。
 #[derive(Parser)]
@@ -23,6 +23,7 @@ use crate::{bench_seed, compose, demo, documents, init, serve, staff, verify, wa
   hexiao init --name 老王火锅          创建真实的第一个商家
   hexiao serve                        启动服务（读 hexiao.toml 和 HEXIAO_* 环境变量）
   hexiao verify                       检查数据的每一条不变式
+  hexiao jobs list --dead             失败太多次、等人处理的后台任务
 ")]
 struct Cli {
     /// 配置文件；默认读当前目录的 hexiao.toml（如果有）
@@ -66,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         command: StaffCommand,
     },
+    /// 后台任务：查看、重试
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
+    },
     /// 以顾客、核销员、商家三个客户端走完整个流程，并核对每一步
     Walk(walk::WalkArgs),
     /// 打印 OpenAPI 文档
@@ -92,6 +98,33 @@ enum StaffCommand {
         /// 员工手机号
         #[arg(long)]
         phone: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum JobsCommand {
+    /// 列出未完成的任务，新的在前（可以在运行中的服务上执行）
+    #[command(after_help = "例子：\n  hexiao jobs list\n  hexiao jobs list --dead --data /srv/hexiao")]
+    List {
+        #[command(flatten)]
+        data: DataArgs,
+        /// 只列出失败太多次、已停止的
+        #[arg(long)]
+        dead: bool,
+    },
+    /// 重试已停止的任务（先排除失败的原因；可以在运行中的服务上执行）
+    #[command(
+        after_help = "例子：\n  hexiao jobs retry job_01h455vb4pex5vsknk084sn02q\n  hexiao jobs retry --all --data /srv/hexiao"
+    )]
+    Retry {
+        #[command(flatten)]
+        data: DataArgs,
+        /// 任务编号，见 hexiao jobs list --dead
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// 所有已停止的任务
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -210,6 +243,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let db = compose::open_db(&config).await?;
             let app = compose::app(&config, db, compose::wechat_urls(&config, None), String::new()).await?;
             staff::reset_password(&app, &phone, password.trim_end()).await
+        }
+        Command::Jobs { command: JobsCommand::List { data, dead } } => jobs::list(&load(data)?, dead).await,
+        Command::Jobs { command: JobsCommand::Retry { data, id, all: _ } } => {
+            jobs::retry(&load(data)?, id.as_deref()).await
         }
         Command::Walk(args) => walk::run(args).await,
         Command::Openapi => {

@@ -6,6 +6,7 @@ mod auth;
 mod bad_bodies;
 mod bad_input;
 mod contract;
+mod jobs;
 mod messages;
 mod operations;
 mod orders;
