@@ -157,7 +157,8 @@ pub(crate) fn event_for(
     NewEvent { merchant_id, topic: what.topic(), subject_id, payload, at }
 }
 
-const CONSUMER: &str = "inbox";
+/// The name under which the inbox keeps its position in the outbox.
+pub(crate) const CONSUMER: &str = "inbox";
 const BATCH: u32 = 200;
 
 impl App {

@@ -102,10 +102,7 @@ pub async fn next_due(c: &impl Conn) -> Result<Option<Timestamp>> {
 
 /// Claims due jobs, and those whose worker died.
 pub async fn claim(tx: &Tx, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Job>> {
-    let skip_locked = match tx.backend() {
-        sea_orm::DbBackend::Sqlite => "",
-        _ => "FOR UPDATE SKIP LOCKED",
-    };
+    let skip_locked = sql::skip_locked(tx);
     let text = format!(
         "UPDATE jobs SET state = 'Running', lease = lease + 1, runs = runs + 1, lease_until = $2
          WHERE id IN (SELECT id FROM jobs WHERE {DUE} ORDER BY run_at LIMIT $3 {skip_locked}) RETURNING *"
@@ -315,4 +312,13 @@ pub async fn open(
         "{LISTED} WHERE j.merchant_id = $1 AND j.kind = $2 AND j.subject_id = $3 AND j.state IN ('Ready', 'Running')"
     );
     sql::find(c, &text, params![merchant.merchant_id(), kind, subject_id]).await
+}
+
+/// Deletes some jobs that were done before an instant; how many. Dead ones stay until a person has dealt with them.
+pub async fn prune(tx: &Tx, before: Timestamp, limit: u32) -> Result<u64> {
+    let text = format!(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state = 'Done' AND finished_at < $1 LIMIT $2 {})",
+        sql::skip_locked(tx)
+    );
+    sql::execute(tx, &text, params![before, limit]).await
 }

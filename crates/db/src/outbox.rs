@@ -105,3 +105,35 @@ pub async fn take(tx: &Tx, consumer: &str, limit: u32) -> Result<Vec<Event>> {
     }
     Ok(events)
 }
+
+/// Deletes some rows from before an instant that every consumer has read; how many. `consumers` are those that must
+/// have read anything at all; others that have a position count too. The oldest rows are looked at first, and the
+/// instant up to which rows may be missing is kept for `verify`.
+pub async fn prune(tx: &Tx, consumers: &[&str], before: Timestamp, limit: u32) -> Result<u64> {
+    // The lock keeps nobody from reading on, only from renumbering meanwhile.
+    let key_share = match tx.backend() {
+        DbBackend::Sqlite => "",
+        _ => " FOR KEY SHARE",
+    };
+    let text = format!("SELECT consumer, tx, seq FROM consumer_positions{key_share}");
+    let mut positions = Vec::new();
+    for row in sql::rows(tx, &text, vec![]).await? {
+        positions.push((row.get::<String>("consumer")?, (row.get::<i64>("tx")?, row.get::<i64>("seq")?)));
+    }
+    if consumers.iter().any(|name| positions.iter().all(|(known, _)| known != name)) {
+        return Ok(0);
+    }
+    let Some((at_tx, at_seq)) = positions.into_iter().map(|(_, position)| position).min() else {
+        return Ok(0);
+    };
+    let text = "DELETE FROM outbox WHERE seq IN (SELECT seq FROM
+                  (SELECT seq, at FROM outbox WHERE (tx, seq) <= ($1, $2) ORDER BY tx, seq LIMIT $3) o WHERE o.at < $4)";
+    let deleted = sql::execute(tx, text, params![at_tx, at_seq, limit, before]).await?;
+    if deleted > 0 {
+        let mark = new_row! { what: "outbox", before_at: before };
+        let conflict = "ON CONFLICT (what) DO UPDATE SET before_at = excluded.before_at
+                        WHERE excluded.before_at > prunings.before_at";
+        sql::insert_with(tx, "prunings", vec![mark], conflict).await?;
+    }
+    Ok(deleted)
+}

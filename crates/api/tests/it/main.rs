@@ -12,6 +12,7 @@ mod operations;
 mod orders;
 mod payments;
 mod products;
+mod prune;
 mod race;
 mod redemptions;
 mod refunds;

@@ -207,6 +207,19 @@ async fn a_sound_world_is_clean_on_postgres() {
     assert_clean(&verify(&db, |_| ()).await.unwrap());
 }
 
+/// The message is from 21, and rows before 22 were deleted for their age.
+const PRUNED: &str = "INSERT INTO prunings (what, before_at) VALUES ('outbox', 22); DELETE FROM outbox";
+
+#[tokio::test]
+async fn a_message_may_outlive_its_source() {
+    let (sqlite, db) = Sqlite::with(WORLD).await;
+    sqlite.run("world", PRUNED).await;
+    assert_clean(&verify(&db, |_| ()).await.unwrap());
+    let (database, db) = postgres_with(WORLD).await;
+    break_postgres(&database.url, PRUNED).await;
+    assert_clean(&verify(&db, |_| ()).await.unwrap());
+}
+
 #[tokio::test]
 async fn each_broken_row_is_named_on_sqlite() {
     let (sqlite, _db) = Sqlite::with(WORLD).await;
