@@ -647,7 +647,8 @@ CREATE INDEX ledger_by_time ON ledger_transfers (merchant_id, at, id);
 -- ── what happens after a commit ────────────────────────────────────────────────────────────────────────────────────
 
 -- Read by consumers by position. On PostgreSQL numbers are not given in the order of commits, so a consumer stops
--- before the oldest transaction that still runs (tx); on SQLite there is one writer and tx is 0.
+-- before the oldest transaction that still runs (tx); on SQLite there is one writer and tx is 0. What came with a dump
+-- from another cluster is renumbered when a server starts, to negative transactions.
 CREATE TABLE outbox (
     seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tx BIGINT NOT NULL DEFAULT (CURRENT_TX),

@@ -7,7 +7,7 @@
 
 // The crate that holds it depends on this one.
 #[path = "../../../testkit/src/postgres.rs"]
-mod postgres;
+pub(crate) mod postgres;
 
 mod cases;
 mod world;
