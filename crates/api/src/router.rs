@@ -1,11 +1,14 @@
 //! All routes, their OpenAPI document, and what wraps them.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse as _;
 use hexiao_app::App;
 use hexiao_core::reason::Reason;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -19,12 +22,22 @@ use crate::{auth, catalog, job, machine, message, middleware, notify, order, red
 /// The largest body we take. Pictures have their own limit when they come.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
+/// What an installation sets for its HTTP side.
+#[derive(Debug, Clone, Default)]
+pub struct HttpSettings {
+    /// How much one caller may ask.
+    pub limits: Limits,
+    /// The proxies in front of us whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
 /// What handlers share.
 #[derive(Clone)]
 pub struct ApiState {
     /// The use cases.
     pub app: App,
     pub(crate) limiters: Limiters,
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
     pub(crate) metrics: PrometheusHandle,
 }
 
@@ -67,8 +80,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// The whole API.
-pub fn router(app: App, limits: Limits, metrics: PrometheusHandle) -> Router {
-    let state = ApiState { app, limiters: Limiters::new(limits), metrics };
+pub fn router(app: App, settings: HttpSettings, metrics: PrometheusHandle) -> Router {
+    let state = ApiState {
+        app,
+        limiters: Limiters::new(settings.limits),
+        trusted_proxies: settings.trusted_proxies.into(),
+        metrics,
+    };
     let (router, document) = routes().split_for_parts();
     let limiters = state.limiters.clone();
     tokio::spawn(async move {

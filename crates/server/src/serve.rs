@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::Context;
-use hexiao_api::Limits;
+use hexiao_api::{HttpSettings, Limits};
 use hexiao_app::App;
 use hexiao_wechat_sim::SimHandle;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -58,13 +58,21 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
 }
 
 /// Limits for callers, or hardly any when they are switched off.
-pub fn limits(switch: Switch) -> Limits {
+fn limits(switch: Switch) -> Limits {
     match switch {
         Switch::On => Limits::default(),
         Switch::Off => {
             let n = NonZeroU32::MAX.min(NonZeroU32::new(1_000_000).unwrap_or(NonZeroU32::MIN));
             Limits { per_session: n, sign_in_per_address: n, anonymous_per_address: n }
         }
+    }
+}
+
+/// What a configuration says of the HTTP side.
+pub fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        limits: limits(config.rate_limits),
+        trusted_proxies: config.trusted_proxies.iter().map(|network| network.0).collect(),
     }
 }
 
@@ -86,7 +94,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let urls = compose::wechat_urls(config, simulator.as_ref().map(SimHandle::url).as_deref());
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let app = compose::app(config, db, urls, public_url).await?;
-    let (stop, tasks) = run(app.clone(), listener, limits(config.rate_limits))?;
+    let (stop, tasks) = run(app.clone(), listener, http_settings(config))?;
     Ok(Running { url: format!("http://{address}"), simulator, app, stop, tasks })
 }
 
@@ -94,10 +102,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
 pub fn run(
     app: App,
     listener: TcpListener,
-    limits: Limits,
+    settings: HttpSettings,
 ) -> anyhow::Result<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> {
     let stop = CancellationToken::new();
-    let router = hexiao_api::router(app.clone(), limits, metrics()?);
+    let router = hexiao_api::router(app.clone(), settings, metrics()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let drain = stop.clone();
     let server = tokio::spawn(async move {

@@ -7,6 +7,7 @@ mod bad_bodies;
 mod bad_input;
 mod contract;
 mod jobs;
+mod limits;
 mod machine;
 mod messages;
 mod operations;
