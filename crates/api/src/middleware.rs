@@ -58,7 +58,7 @@ async fn serve(state: ApiState, request: Request, next: Next, id: String) -> Res
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
     let address = client_address(peer, request.headers(), &state.trusted_proxies);
     let path = request.uri().path();
-    let machine = matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with("/api/v1/notify/");
+    let machine = matches!(path, "/healthz" | "/readyz" | "/metrics");
     let mut response =
         if machine || state.limiters.allow(path, token.filter(|t| state.app.knows_token(t)), address) {
             let work = std::panic::AssertUnwindSafe(tokio::time::timeout(DEADLINE, next.run(request)))

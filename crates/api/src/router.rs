@@ -29,6 +29,8 @@ pub struct HttpSettings {
     pub limits: Limits,
     /// The proxies in front of us whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Metrics have a listener of their own (see [`metrics_router`](crate::metrics_router)): not here.
+    pub metrics_elsewhere: bool,
 }
 
 /// What handlers share.
@@ -39,6 +41,7 @@ pub struct ApiState {
     pub(crate) limiters: Limiters,
     pub(crate) trusted_proxies: Arc<[IpNet]>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) metrics_elsewhere: bool,
 }
 
 #[derive(OpenApi)]
@@ -86,6 +89,7 @@ pub fn router(app: App, settings: HttpSettings, metrics: PrometheusHandle) -> Ro
         limiters: Limiters::new(settings.limits),
         trusted_proxies: settings.trusted_proxies.into(),
         metrics,
+        metrics_elsewhere: settings.metrics_elsewhere,
     };
     let (router, document) = routes().split_for_parts();
     let limiters = state.limiters.clone();

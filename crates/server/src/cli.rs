@@ -147,7 +147,7 @@ struct DataArgs {
 
 配置的键（hexiao.toml 或 HEXIAO_ 加大写）：mode listen public_url data database_url database_connections
   job_lease_s simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits trusted_proxies
-  log_format")]
+  metrics_listen log_format")]
 struct ServeArgs {
     #[command(flatten)]
     data: DataArgs,
@@ -317,7 +317,8 @@ fn print_guide(running: &serve::Running, data: &demo::data::DemoData) {
     let url = &running.url;
     let simulator = running.simulator.as_ref().map(hexiao_wechat_sim::SimHandle::url).unwrap_or_default();
     println!(
-        "\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {url}/metrics\n\n账号（密码都是 {}）：",
+        "\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {}\n\n账号（密码都是 {}）：",
+        running.metrics_url,
         demo::data::DEMO_PASSWORD
     );
     let mut seen = Vec::new();

@@ -41,6 +41,8 @@ pub struct Config {
     pub mode: Mode,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Where the metrics are, and nowhere else; without it they are on `listen`, for this machine only.
+    pub metrics_listen: Option<SocketAddr>,
     /// How WeChat reaches us, without a path; by default the listening address.
     pub public_url: Option<String>,
     /// The data folder: database, keys, the simulator's journal.
@@ -109,6 +111,7 @@ impl Default for Config {
         Self {
             mode: Mode::Dev,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            metrics_listen: None,
             public_url: None,
             data: PathBuf::from("data"),
             database_url: None,
@@ -161,7 +164,9 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         match self.mode {
             Mode::Dev => ensure!(
-                self.listen.ip().is_loopback() && self.simulator_listen.ip().is_loopback(),
+                self.listen.ip().is_loopback()
+                    && self.simulator_listen.ip().is_loopback()
+                    && self.metrics_listen.is_none_or(|address| address.ip().is_loopback()),
                 "dev 模式只能监听本机地址（127.0.0.1）。要对外服务，请设置 mode = \"production\" 并运行 hexiao init"
             ),
             Mode::Production => self.check_production()?,
@@ -268,5 +273,7 @@ mod tests {
         Config::default().check().unwrap();
         let open = Config { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), ..Config::default() };
         assert!(open.check().is_err());
+        let metrics = Some(SocketAddr::from(([0, 0, 0, 0], 9091)));
+        assert!(Config { metrics_listen: metrics, ..Config::default() }.check().is_err());
     }
 }

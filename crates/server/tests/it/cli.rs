@@ -1,6 +1,7 @@
 //! The program as it is called from a shell: what it prints, what it refuses, how it exits.
 
 mod jobs;
+mod metrics;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
