@@ -16,12 +16,20 @@ pub struct Limits {
     pub sign_in_per_address: NonZeroU32,
     /// For everything without a session from one address.
     pub anonymous_per_address: NonZeroU32,
+    /// For WeChat's notifications from one address, which come in bursts after a sale begins: what is refused comes
+    /// again by itself, and each costs a signature check whoever sent it. It may burst to four times this.
+    pub notify_per_address: NonZeroU32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let n = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        Self { per_session: n(50), sign_in_per_address: n(50), anonymous_per_address: n(200) }
+        Self {
+            per_session: n(50),
+            sign_in_per_address: n(50),
+            anonymous_per_address: n(200),
+            notify_per_address: n(500),
+        }
     }
 }
 
@@ -31,6 +39,7 @@ pub(crate) struct Limiters {
     session: Arc<DefaultKeyedRateLimiter<u64>>,
     sign_in: Arc<DefaultKeyedRateLimiter<IpAddr>>,
     anonymous: Arc<DefaultKeyedRateLimiter<IpAddr>>,
+    notify: Arc<DefaultKeyedRateLimiter<IpAddr>>,
 }
 
 impl Limiters {
@@ -42,12 +51,16 @@ impl Limiters {
             session: Arc::new(RateLimiter::keyed(quota(limits.per_session))),
             sign_in: Arc::new(RateLimiter::keyed(quota(limits.sign_in_per_address))),
             anonymous: Arc::new(RateLimiter::keyed(quota(limits.anonymous_per_address))),
+            notify: Arc::new(RateLimiter::keyed(quota(limits.notify_per_address))),
         }
     }
 
     /// Whether a request may go on. `session` is a token that was verified before; one that was not counts like none,
     /// so that made-up tokens do not get around the limit of their address.
     pub(crate) fn allow(&self, path: &str, session: Option<&str>, address: IpAddr) -> bool {
+        if path.starts_with("/api/v1/notify/") {
+            return self.notify.check_key(&address).is_ok();
+        }
         let sign_in = path.starts_with("/api/v1/auth/") && !path.ends_with("/me");
         if sign_in && self.sign_in.check_key(&address).is_err() {
             return false;
@@ -63,6 +76,7 @@ impl Limiters {
         self.session.retain_recent();
         self.sign_in.retain_recent();
         self.anonymous.retain_recent();
+        self.notify.retain_recent();
     }
 }
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use hexiao_core::reason::Reason;
 
+use crate::address::client_address;
 use crate::error::{ApiError, Failure};
 use crate::router::ApiState;
 
@@ -51,12 +52,13 @@ async fn serve(state: ApiState, request: Request, next: Next, id: String) -> Res
         .get(header::AUTHORIZATION)
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.strip_prefix("Bearer "));
-    let address = request
+    let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
+    let address = client_address(peer, request.headers(), &state.trusted_proxies);
     let path = request.uri().path();
-    let machine = matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with("/api/v1/notify/");
+    let machine = matches!(path, "/healthz" | "/readyz" | "/metrics");
     let mut response =
         if machine || state.limiters.allow(path, token.filter(|t| state.app.knows_token(t)), address) {
             let work = std::panic::AssertUnwindSafe(tokio::time::timeout(DEADLINE, next.run(request)))

@@ -1,21 +1,37 @@
 //! All routes, their OpenAPI document, and what wraps them.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse as _;
 use hexiao_app::App;
 use hexiao_core::reason::Reason;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_scalar::{Scalar, Servable as _};
 
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
-use crate::{auth, catalog, document, machine, message, middleware, notify, order, redemption, store, user};
+use crate::{
+    auth, catalog, document, job, machine, message, middleware, notify, order, redemption, store, user,
+};
 
 /// The largest body we take. Pictures have their own limit when they come.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// What an installation sets for its HTTP side.
+#[derive(Debug, Clone, Default)]
+pub struct HttpSettings {
+    /// How much one caller may ask.
+    pub limits: Limits,
+    /// The proxies in front of us whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Metrics have a listener of their own (see [`metrics_router`](crate::metrics_router)): not here.
+    pub metrics_elsewhere: bool,
+}
 
 /// What handlers share.
 #[derive(Clone)]
@@ -23,7 +39,9 @@ pub struct ApiState {
     /// The use cases.
     pub app: App,
     pub(crate) limiters: Limiters,
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) metrics_elsewhere: bool,
 }
 
 fn routes() -> OpenApiRouter<ApiState> {
@@ -35,6 +53,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(redemption::routes())
         .merge(user::routes())
         .merge(message::routes())
+        .merge(job::routes())
         .merge(notify::routes())
         .merge(machine::routes())
 }
@@ -45,8 +64,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// The whole API.
-pub fn router(app: App, limits: Limits, metrics: PrometheusHandle) -> Router {
-    let state = ApiState { app, limiters: Limiters::new(limits), metrics };
+pub fn router(app: App, settings: HttpSettings, metrics: PrometheusHandle) -> Router {
+    let state = ApiState {
+        app,
+        limiters: Limiters::new(settings.limits),
+        trusted_proxies: settings.trusted_proxies.into(),
+        metrics,
+        metrics_elsewhere: settings.metrics_elsewhere,
+    };
     let (router, _) = routes().split_for_parts();
     let document = openapi();
     let limiters = state.limiters.clone();

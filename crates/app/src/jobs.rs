@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use chrono::Duration;
 use futures::FutureExt as _;
-use hexiao_core::id::Id as _;
+use hexiao_core::id::{Id as _, PaymentId, RefundId};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::jobs::{self as queue, Job, NewJob};
@@ -30,11 +30,34 @@ pub enum JobKind {
 impl JobKind {
     const ALL: [JobKind; 3] = [Self::PaymentCheck, Self::RefundSubmit, Self::RefundCheck];
 
-    const fn as_str(self) -> &'static str {
+    /// As it is stored.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::PaymentCheck => "payment_check",
             Self::RefundSubmit => "refund_submit",
             Self::RefundCheck => "refund_check",
+        }
+    }
+
+    /// Reads it; nothing for a kind of another version.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// What it does, in Chinese.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::PaymentCheck => "向微信查询支付结果",
+            Self::RefundSubmit => "向微信提交退款",
+            Self::RefundCheck => "向微信查询退款结果",
+        }
+    }
+
+    /// The id of the row it is about.
+    pub fn subject(self, id: Uuid) -> String {
+        match self {
+            Self::PaymentCheck => PaymentId::from_uuid(id).to_string(),
+            Self::RefundSubmit | Self::RefundCheck => RefundId::from_uuid(id).to_string(),
         }
     }
 }
@@ -116,18 +139,15 @@ impl App {
 
     async fn handle(&self, job: &Job) -> Result<Outcome> {
         let merchant = MerchantScope::of_system(job.merchant_id);
-        let kind = JobKind::ALL.into_iter().find(|k| k.as_str() == job.kind);
-        match kind {
+        match JobKind::from_text(&job.kind) {
             Some(JobKind::PaymentCheck) => {
-                self.check_payment(merchant, hexiao_core::id::PaymentId::from_uuid(job.subject_id), job.runs)
-                    .await
+                self.check_payment(merchant, PaymentId::from_uuid(job.subject_id), job.runs).await
             }
             Some(JobKind::RefundSubmit) => {
-                self.submit_refund(merchant, hexiao_core::id::RefundId::from_uuid(job.subject_id)).await
+                self.submit_refund(merchant, RefundId::from_uuid(job.subject_id)).await
             }
             Some(JobKind::RefundCheck) => {
-                self.check_refund(merchant, hexiao_core::id::RefundId::from_uuid(job.subject_id), job.runs)
-                    .await
+                self.check_refund(merchant, RefundId::from_uuid(job.subject_id), job.runs).await
             }
             None => Err(AppError::Internal(format!("no handler for jobs of kind {}", job.kind))),
         }
@@ -143,7 +163,7 @@ async fn record(tx: &Tx, job: &Job, outcome: &Result<Outcome>, now: Timestamp) -
                 tx,
                 job,
                 &error.log_text(),
-                backoff(job.attempts, now),
+                (now, backoff(job.attempts, now)),
                 !matches!(error, AppError::Wechat(_)),
             )
             .await?);

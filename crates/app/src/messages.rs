@@ -157,7 +157,8 @@ pub(crate) fn event_for(
     NewEvent { merchant_id, topic: what.topic(), subject_id, payload, at }
 }
 
-const CONSUMER: &str = "inbox";
+/// The name under which the inbox keeps its position in the outbox.
+pub(crate) const CONSUMER: &str = "inbox";
 const BATCH: u32 = 200;
 
 impl App {
@@ -173,6 +174,19 @@ impl App {
 }
 
 impl App {
+    /// Mends the outbox of a database that was restored from another PostgreSQL cluster. Before anything is written.
+    pub async fn rebase_outbox(&self) -> Result<()> {
+        if !outbox::is_foreign(self.db.reader()).await? {
+            return Ok(());
+        }
+        let rebased: Result<bool> =
+            transact!(self.db, |tx| async { Ok::<_, AppError>(outbox::rebase(&tx).await?) });
+        if rebased? {
+            tracing::warn!("this database comes from another PostgreSQL cluster: its outbox was renumbered");
+        }
+        Ok(())
+    }
+
     /// Marks a customer's messages up to an instant as read.
     pub async fn read_messages(&self, customer: CustomerScope, until: Timestamp) -> Result<()> {
         let now = self.now();

@@ -1,4 +1,4 @@
-//! The worker: what goes on by itself. Closes expired orders, runs jobs, delivers messages.
+//! The worker: what goes on by itself. Closes expired orders, runs jobs, delivers messages, deletes what is old.
 //!
 //! Reconcilers take no input and jobs carry their own lease, so that any number of workers may run on one database
 //! and a killed one leaves nothing stuck.
@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use hexiao_db::jobs::{self, NewJob};
 use hexiao_db::transact;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::App;
@@ -22,6 +23,9 @@ const BATCH: u32 = 32;
 
 /// How often lost jobs are looked for.
 const RECONCILE: Duration = Duration::from_mins(1);
+
+/// How often old rows are looked for; the first time a minute after the start, which has more urgent work.
+const PRUNE: Duration = Duration::from_hours(1);
 
 impl App {
     /// Works until cancelled; finishes what it has begun. A failing or panicking part never stops the others.
@@ -37,9 +41,19 @@ impl App {
             }
         }
         let mut reconcile = tokio::time::interval(RECONCILE);
+        let mut prune = tokio::time::interval_at(Instant::now() + RECONCILE, PRUNE);
+        // When the next batch of old rows may go: one for each tick, however busy the worker is.
+        let mut next_batch: Option<Instant> = None;
         while !stop.is_cancelled() {
             if reconcile.tick().now_or_never().is_some() {
                 part("reconcile", self.adopt_orphans()).await;
+            }
+            if prune.tick().now_or_never().is_some() {
+                next_batch = Some(Instant::now());
+            }
+            if next_batch.is_some_and(|at| at <= Instant::now()) {
+                let deleted = part("prune", self.prune()).await;
+                next_batch = (deleted > 0).then(|| Instant::now() + TICK);
             }
             if self.work_once().await == 0 {
                 tokio::select! {

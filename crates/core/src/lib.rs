@@ -9,6 +9,7 @@ pub mod damm;
 pub mod geo;
 pub mod hours;
 pub mod id;
+pub mod job;
 pub mod ledger;
 pub mod money;
 pub mod number;

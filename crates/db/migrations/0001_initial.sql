@@ -139,6 +139,8 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_by_staff ON sessions (merchant_id, staff_id);
 CREATE INDEX sessions_by_customer ON sessions (customer_id);
+CREATE INDEX sessions_expired ON sessions (expires_at);
+CREATE INDEX sessions_revoked ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 -- ── catalogue ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -647,7 +649,8 @@ CREATE INDEX ledger_by_time ON ledger_transfers (merchant_id, at, id);
 -- ── what happens after a commit ────────────────────────────────────────────────────────────────────────────────────
 
 -- Read by consumers by position. On PostgreSQL numbers are not given in the order of commits, so a consumer stops
--- before the oldest transaction that still runs (tx); on SQLite there is one writer and tx is 0.
+-- before the oldest transaction that still runs (tx); on SQLite there is one writer and tx is 0. What came with a dump
+-- from another cluster is renumbered when a server starts, to negative transactions.
 CREATE TABLE outbox (
     seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tx BIGINT NOT NULL DEFAULT (CURRENT_TX),
@@ -665,6 +668,12 @@ CREATE TABLE consumer_positions (
     seq BIGINT NOT NULL
 );
 
+-- What was deleted because of its age: rows of a table before this instant may be missing.
+CREATE TABLE prunings (
+    what TEXT NOT NULL PRIMARY KEY CHECK (what IN ('outbox')),
+    before_at BIGINT NOT NULL
+);
+
 CREATE TABLE jobs (
     id UUID NOT NULL PRIMARY KEY,
     merchant_id UUID NOT NULL REFERENCES merchants (id),
@@ -680,12 +689,15 @@ CREATE TABLE jobs (
     asked BIGINT NOT NULL,
     error TEXT,
     created_at BIGINT NOT NULL,
+    -- When it was done, or died.
     finished_at BIGINT
 );
 -- A subject has one waiting or running job of a kind.
 CREATE UNIQUE INDEX jobs_once ON jobs (kind, subject_id) WHERE state IN ('Ready', 'Running');
 CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'Ready';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'Running';
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE state = 'Done';
+CREATE INDEX jobs_of_merchant ON jobs (merchant_id, created_at, id) WHERE state <> 'Done';
 
 -- A value that only the right key gives, by key: a server with other keys than the data was written with must not start.
 CREATE TABLE key_checks (

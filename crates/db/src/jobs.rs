@@ -1,11 +1,16 @@
 //! The job queue: what is delayed or retried. A job row is written in the transaction of the business that needs it,
 //! claimed with a lease, run outside any transaction, and finished only while the lease is still ours.
+//!
+//! A job that failed too often is dead, and stays until a person has it retried: see [`close_dead`].
 
 use chrono::Duration;
 use hexiao_core::id::{JobId, MerchantId};
+use hexiao_core::job::JobState;
+use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use uuid::Uuid;
 
+use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Row};
 use crate::{new_row, params, sql};
@@ -97,10 +102,7 @@ pub async fn next_due(c: &impl Conn) -> Result<Option<Timestamp>> {
 
 /// Claims due jobs, and those whose worker died.
 pub async fn claim(tx: &Tx, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Job>> {
-    let skip_locked = match tx.backend() {
-        sea_orm::DbBackend::Sqlite => "",
-        _ => "FOR UPDATE SKIP LOCKED",
-    };
+    let skip_locked = sql::skip_locked(tx);
     let text = format!(
         "UPDATE jobs SET state = 'Running', lease = lease + 1, runs = runs + 1, lease_until = $2
          WHERE id IN (SELECT id FROM jobs WHERE {DUE} ORDER BY run_at LIMIT $3 {skip_locked}) RETURNING *"
@@ -137,14 +139,22 @@ pub async fn reschedule(tx: &Tx, job: &Job, at: Timestamp) -> Result<()> {
 
 /// Counts a failure: later again, or dead after too many. A job never dies of what is not its own fault
 /// (`may_die: false`): WeChat will be back. Whether it is dead now.
-pub async fn fail(tx: &Tx, job: &Job, error: &str, retry_at: Timestamp, may_die: bool) -> Result<bool> {
+pub async fn fail(
+    tx: &Tx,
+    job: &Job,
+    error: &str,
+    (now, retry_at): (Timestamp, Timestamp),
+    may_die: bool,
+) -> Result<bool> {
     let dead = may_die && job.attempts + 1 >= MAX_ATTEMPTS;
     let state = if dead { "Dead" } else { "Ready" };
     let attempts = (job.attempts + 1).min(if dead { MAX_ATTEMPTS } else { MAX_ATTEMPTS - 1 });
-    let text = "UPDATE jobs SET state = $3, attempts = $7, error = $4, lease_until = NULL,
+    let text = "UPDATE jobs SET state = $3, attempts = $7, error = $4, lease_until = NULL, finished_at = $8,
                 run_at = CASE WHEN asked > $6 AND run_at < $5 THEN run_at ELSE $5 END
                 WHERE id = $1 AND lease = $2 AND state = 'Running'";
-    sql::execute(tx, text, params![job.id, job.lease, state, error, retry_at, job.asked, attempts]).await?;
+    let died_at = dead.then_some(now);
+    sql::execute(tx, text, params![job.id, job.lease, state, error, retry_at, job.asked, attempts, died_at])
+        .await?;
     Ok(dead)
 }
 
@@ -181,4 +191,140 @@ pub async fn counts(c: &impl Conn) -> Result<Vec<(String, i64)>> {
         sql::rows(c, "SELECT state, COUNT(*) AS n FROM jobs WHERE state <> 'Done' GROUP BY state", vec![])
             .await?;
     rows.iter().map(|r| Ok((r.get("state")?, r.get("n")?))).collect()
+}
+
+/// A job as people see it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its id.
+    pub id: JobId,
+    /// For whom.
+    pub merchant_id: MerchantId,
+    /// What is to be done.
+    pub kind: String,
+    /// To which row.
+    pub subject_id: Uuid,
+    /// Where it is.
+    pub state: JobState,
+    /// When it is due, if it still is.
+    pub run_at: Timestamp,
+    /// Failures in a row.
+    pub attempts: i64,
+    /// How the last one ended; for operators only.
+    pub error: Option<String>,
+    /// Since when it is there.
+    pub created_at: Timestamp,
+    /// When it was done, or died.
+    pub finished_at: Option<Timestamp>,
+    /// Whether another job of its kind and subject waits or runs: the work is under way again.
+    pub taken_over: bool,
+}
+
+impl FromRow for Listed {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            merchant_id: row.get("merchant_id")?,
+            kind: row.get("kind")?,
+            subject_id: row.get("subject_id")?,
+            state: row.get("state")?,
+            run_at: row.get("run_at")?,
+            attempts: row.get("attempts")?,
+            error: row.get("error")?,
+            created_at: row.get("created_at")?,
+            finished_at: row.get("finished_at")?,
+            taken_over: row.get("taken_over")?,
+        })
+    }
+}
+
+impl Listed {
+    fn cursor(&self) -> Cursor {
+        Cursor { at: self.created_at, id: self.id.into() }
+    }
+}
+
+const LISTED: &str =
+    "SELECT j.*, EXISTS (SELECT 1 FROM jobs o WHERE o.kind = j.kind AND o.subject_id = j.subject_id
+                      AND o.state IN ('Ready', 'Running') AND o.id <> j.id) AS taken_over FROM jobs j";
+
+/// The jobs of a merchant that are not done, newest first; all of them or those in one state.
+pub async fn list(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    state: Option<JobState>,
+    page: &PageRequest,
+) -> Result<Page<Listed>> {
+    let (at, id) = page.bounds();
+    let text = format!(
+        "{LISTED} WHERE j.merchant_id = $1 AND j.state <> 'Done' AND j.state = COALESCE($2, j.state)
+         AND (j.created_at < $3 OR (j.created_at = $3 AND j.id < $4)) ORDER BY j.created_at DESC, j.id DESC LIMIT $5"
+    );
+    let state = state.map(JobState::as_str);
+    let items = sql::list(c, &text, params![merchant.merchant_id(), state, at, id, page.fetch()]).await?;
+    Ok(Page::new(items, page, Listed::cursor))
+}
+
+/// The same of all merchants, for those who run the installation.
+pub async fn list_everywhere(
+    c: &impl Conn,
+    state: Option<JobState>,
+    page: &PageRequest,
+) -> Result<Page<Listed>> {
+    let (at, id) = page.bounds();
+    let text = format!(
+        "{LISTED} WHERE j.state <> 'Done' AND j.state = COALESCE($1, j.state)
+         AND (j.created_at < $2 OR (j.created_at = $2 AND j.id < $3)) ORDER BY j.created_at DESC, j.id DESC LIMIT $4"
+    );
+    let items = sql::list(c, &text, params![state.map(JobState::as_str), at, id, page.fetch()]).await?;
+    Ok(Page::new(items, page, Listed::cursor))
+}
+
+/// A job of a merchant.
+pub async fn get(c: &impl Conn, merchant: MerchantScope, id: JobId) -> Result<Option<Listed>> {
+    let text = format!("{LISTED} WHERE j.merchant_id = $1 AND j.id = $2");
+    sql::find(c, &text, params![merchant.merchant_id(), id]).await
+}
+
+/// Whose job it is, for those who run the installation.
+pub async fn merchant_of(c: &impl Conn, id: JobId) -> Result<Option<MerchantId>> {
+    let row = sql::row(c, "SELECT merchant_id FROM jobs WHERE id = $1", params![id]).await?;
+    row.map(|r| r.get("merchant_id")).transpose()
+}
+
+/// Closes a dead job; its kind and subject, or nothing when it is not dead (any more). The caller enqueues its work
+/// anew in the same transaction. The row itself is not made ready again, because its subject may have got another
+/// job meanwhile (see [`orphans`]), and has one at a time.
+pub async fn close_dead(
+    tx: &Tx,
+    merchant: MerchantScope,
+    id: JobId,
+    now: Timestamp,
+) -> Result<Option<(String, Uuid)>> {
+    let text = "UPDATE jobs SET state = 'Done', finished_at = $3 WHERE merchant_id = $1 AND id = $2 AND state = 'Dead'
+                RETURNING kind, subject_id";
+    let row = sql::row(tx, text, params![merchant.merchant_id(), id, now]).await?;
+    row.map(|r| Ok((r.get("kind")?, r.get("subject_id")?))).transpose()
+}
+
+/// The job of a kind and subject that waits or runs.
+pub async fn open(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    kind: &str,
+    subject_id: Uuid,
+) -> Result<Option<Listed>> {
+    let text = format!(
+        "{LISTED} WHERE j.merchant_id = $1 AND j.kind = $2 AND j.subject_id = $3 AND j.state IN ('Ready', 'Running')"
+    );
+    sql::find(c, &text, params![merchant.merchant_id(), kind, subject_id]).await
+}
+
+/// Deletes some jobs that were done before an instant; how many. Dead ones stay until a person has dealt with them.
+pub async fn prune(tx: &Tx, before: Timestamp, limit: u32) -> Result<u64> {
+    let text = format!(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state = 'Done' AND finished_at < $1 LIMIT $2 {})",
+        sql::skip_locked(tx)
+    );
+    sql::execute(tx, &text, params![before, limit]).await
 }

@@ -2,6 +2,7 @@
 
 use hexiao_core::catalog::{ProductState, ReviewState, Role, StockMode};
 use hexiao_core::id::{self, Id};
+use hexiao_core::job::JobState;
 use hexiao_core::money::Money;
 use hexiao_core::order::{CloseReason, Fulfilment, OrderState};
 use hexiao_core::payment::{Method, PaymentState};
@@ -224,7 +225,8 @@ texts!(
     ReviewState,
     ProductState,
     Role,
-    StockMode
+    StockMode,
+    JobState
 );
 
 impl Param for BusinessDate {

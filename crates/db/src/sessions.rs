@@ -125,3 +125,13 @@ pub async fn revoke_of_staff(tx: &Tx, merchant: MerchantScope, staff: StaffId, n
     sql::execute(tx, text, params![merchant.merchant_id(), staff, now]).await?;
     Ok(())
 }
+
+/// Deletes some sessions that were ended or expired before an instant; how many. Their tokens mean nothing any more.
+pub async fn prune(tx: &Tx, before: Timestamp, limit: u32) -> Result<u64> {
+    let text = format!(
+        "DELETE FROM sessions WHERE id IN
+         (SELECT id FROM sessions WHERE expires_at < $1 OR revoked_at < $1 LIMIT $2 {})",
+        sql::skip_locked(tx)
+    );
+    sql::execute(tx, &text, params![before, limit]).await
+}

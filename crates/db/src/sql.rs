@@ -105,6 +105,14 @@ pub fn for_update(c: &impl Conn, alias: &str) -> String {
     }
 }
 
+/// Passes over rows that somebody else has locked, for queues and cleaning: `SELECT … LIMIT n {skip_locked}`.
+pub fn skip_locked(c: &impl Conn) -> &'static str {
+    match c.backend() {
+        DbBackend::Sqlite => "",
+        _ => "FOR UPDATE SKIP LOCKED",
+    }
+}
+
 /// `SELECT …` of the ids in a JSON parameter, for `id IN (…)`. Bind it with [`id_set`].
 pub fn in_ids(c: &impl Conn, param: usize) -> String {
     match c.backend() {

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bench_seed::SeedArgs;
 use crate::config::{Config, LogFormat, Mode, Switch};
 use crate::init::InitArgs;
-use crate::{bench_seed, compose, demo, documents, init, serve, staff, verify, walk};
+use crate::{bench_seed, compose, demo, documents, init, jobs, serve, staff, verify, walk};
 
 /// 核销商城：线上购买、到店核销。
 #[derive(Parser)]
@@ -23,6 +23,7 @@ use crate::{bench_seed, compose, demo, documents, init, serve, staff, verify, wa
   hexiao init --name 老王火锅          创建真实的第一个商家
   hexiao serve                        启动服务（读 hexiao.toml 和 HEXIAO_* 环境变量）
   hexiao verify                       检查数据的每一条不变式
+  hexiao jobs list --dead             失败太多次、等人处理的后台任务
 ")]
 struct Cli {
     /// 配置文件；默认读当前目录的 hexiao.toml（如果有）
@@ -66,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         command: StaffCommand,
     },
+    /// 后台任务：查看、重试
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
+    },
     /// 以顾客、核销员、商家三个客户端走完整个流程，并核对每一步
     Walk(walk::WalkArgs),
     /// 打印 OpenAPI 文档
@@ -95,6 +101,33 @@ enum StaffCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum JobsCommand {
+    /// 列出未完成的任务，新的在前（可以在运行中的服务上执行）
+    #[command(after_help = "例子：\n  hexiao jobs list\n  hexiao jobs list --dead --data /srv/hexiao")]
+    List {
+        #[command(flatten)]
+        data: DataArgs,
+        /// 只列出失败太多次、已停止的
+        #[arg(long)]
+        dead: bool,
+    },
+    /// 重试已停止的任务（先排除失败的原因；可以在运行中的服务上执行）
+    #[command(
+        after_help = "例子：\n  hexiao jobs retry job_01h455vb4pex5vsknk084sn02q\n  hexiao jobs retry --all --data /srv/hexiao"
+    )]
+    Retry {
+        #[command(flatten)]
+        data: DataArgs,
+        /// 任务编号，见 hexiao jobs list --dead
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// 所有已停止的任务
+        #[arg(long)]
+        all: bool,
+    },
+}
+
 #[derive(Args, Clone)]
 struct DataArgs {
     /// 数据目录：数据库、密钥、模拟器记录
@@ -113,7 +146,8 @@ struct DataArgs {
   HEXIAO_DATABASE_URL=postgres://user@127.0.0.1/hexiao hexiao serve
 
 配置的键（hexiao.toml 或 HEXIAO_ 加大写）：mode listen public_url data database_url database_connections
-  job_lease_s simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits log_format")]
+  job_lease_s simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits trusted_proxies
+  metrics_listen log_format")]
 struct ServeArgs {
     #[command(flatten)]
     data: DataArgs,
@@ -211,6 +245,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let app = compose::app(&config, db, compose::wechat_urls(&config, None), String::new()).await?;
             staff::reset_password(&app, &phone, password.trim_end()).await
         }
+        Command::Jobs { command: JobsCommand::List { data, dead } } => jobs::list(&load(data)?, dead).await,
+        Command::Jobs { command: JobsCommand::Retry { data, id, all: _ } } => {
+            jobs::retry(&load(data)?, id.as_deref()).await
+        }
         Command::Walk(args) => walk::run(args).await,
         Command::Openapi => {
             print!("{}", documents::openapi()?);
@@ -279,7 +317,8 @@ fn print_guide(running: &serve::Running, data: &demo::data::DemoData) {
     let url = &running.url;
     let simulator = running.simulator.as_ref().map(hexiao_wechat_sim::SimHandle::url).unwrap_or_default();
     println!(
-        "\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {url}/metrics\n\n账号（密码都是 {}）：",
+        "\n接口文档  {url}/api/docs\n健康检查  {url}/readyz\n指标      {}\n\n账号（密码都是 {}）：",
+        running.metrics_url,
         demo::data::DEMO_PASSWORD
     );
     let mut seen = Vec::new();

@@ -77,6 +77,7 @@ pub async fn app_with_clock(
     };
     let app = App::new(db, clock, Arc::new(keys), wechat, settings);
     app.check_keys().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
+    app.rebase_outbox().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
     Ok(app)
 }
 

@@ -3,12 +3,13 @@
 //! No configuration at all is a development installation: SQLite and keys under `./data`, the WeChat simulator on,
 //! loopback only. Production refuses everything that is made for development.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub mode: Mode,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Where the metrics are, and nowhere else; without it they are on `listen`, for this machine only.
+    pub metrics_listen: Option<SocketAddr>,
     /// How WeChat reaches us, without a path; by default the listening address.
     pub public_url: Option<String>,
     /// The data folder: database, keys, the simulator's journal.
@@ -65,8 +68,32 @@ pub struct Config {
     pub mini_secret: Option<SecretString>,
     /// Limits of requests a second.
     pub rate_limits: Switch,
+    /// The proxies in front of us: addresses or networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// `text` for people, `json` for machines.
     pub log_format: LogFormat,
+}
+
+/// An address or a network: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(pub IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let text = text.trim();
+        let address = || text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        let network = text.parse().or_else(|_| address());
+        network.map(Self).map_err(|_| format!("{text} 不是 IP 地址或网段（如 10.0.0.0/8）"))
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
 }
 
 /// How log lines look.
@@ -84,6 +111,7 @@ impl Default for Config {
         Self {
             mode: Mode::Dev,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            metrics_listen: None,
             public_url: None,
             data: PathBuf::from("data"),
             database_url: None,
@@ -96,6 +124,7 @@ impl Default for Config {
             mini_appid: "wxdemo0000000001".to_owned(),
             mini_secret: None,
             rate_limits: Switch::On,
+            trusted_proxies: Vec::new(),
             log_format: LogFormat::Text,
         }
     }
@@ -135,7 +164,9 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         match self.mode {
             Mode::Dev => ensure!(
-                self.listen.ip().is_loopback() && self.simulator_listen.ip().is_loopback(),
+                self.listen.ip().is_loopback()
+                    && self.simulator_listen.ip().is_loopback()
+                    && self.metrics_listen.is_none_or(|address| address.ip().is_loopback()),
                 "dev 模式只能监听本机地址（127.0.0.1）。要对外服务，请设置 mode = \"production\" 并运行 hexiao init"
             ),
             Mode::Production => self.check_production()?,
@@ -151,6 +182,10 @@ impl Config {
         // A refund call takes up to 30 s, and it may be made on two hosts.
         ensure!(self.job_lease_s >= 60, "production 模式的 job_lease_s 不能小于 60");
         ensure!(self.rate_limits == Switch::On, "production 模式不能关闭限流：请去掉 rate_limits = \"off\"");
+        ensure!(
+            self.trusted_proxies.iter().all(|network| network.0.prefix_len() > 0),
+            "production 模式的 trusted_proxies 不能是所有地址：那样每个人都能伪造自己的地址"
+        );
         for (name, url) in
             [("wechat_pay_url", &self.wechat_pay_url), ("wechat_api_url", &self.wechat_api_url)]
         {
@@ -205,10 +240,32 @@ mod tests {
         assert!(refused(|c| c.wechat_pay_url = Some("https://127.0.0.1:8090".into())));
         assert!(refused(|c| c.wechat_api_url = Some("https://evil.example.com/weixin.qq.com".into())));
         assert!(refused(|c| c.wechat_api_url = Some("https://evilweixin.qq.com".into())));
+        assert!(refused(|c| c.trusted_proxies = vec![network("0.0.0.0/0")]));
         assert!(refused(|c| c.public_url = None));
         assert!(refused(|c| c.job_lease_s = 59));
         assert!(refused(|c| c.public_url = Some("http://mall.example.com".into())));
         assert!(refused(|c| c.mini_appid = Config::default().mini_appid));
+    }
+
+    fn network(text: &str) -> Network {
+        Network::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn proxies_are_addresses_or_networks() {
+        let figment = Figment::from(Serialized::defaults(Config::default()));
+        assert_eq!(figment.extract::<Config>().unwrap().trusted_proxies, []);
+        let read = |text: &str| {
+            figment.clone().merge(Toml::string(text)).extract::<Config>().map_err(|e| e.to_string())
+        };
+        let some =
+            read(r#"trusted_proxies = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::ffff:192.0.2.8"]"#);
+        let some = some.unwrap().trusted_proxies;
+        assert_eq!(some, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "192.0.2.8/32"].map(network));
+        for bad in ["", "10.0.0.0/33", "proxy", "10.0.0"] {
+            let error = read(&format!("trusted_proxies = [\"{bad}\"]")).unwrap_err();
+            assert!(error.contains("网段"), "{error}");
+        }
     }
 
     #[test]
@@ -216,5 +273,7 @@ mod tests {
         Config::default().check().unwrap();
         let open = Config { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), ..Config::default() };
         assert!(open.check().is_err());
+        let metrics = Some(SocketAddr::from(([0, 0, 0, 0], 9091)));
+        assert!(Config { metrics_listen: metrics, ..Config::default() }.check().is_err());
     }
 }

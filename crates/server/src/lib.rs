@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod documents;
 pub mod init;
+pub mod jobs;
 pub mod secrets;
 pub mod serve;
 pub mod simulator;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::Context;
-use hexiao_api::Limits;
+use hexiao_api::{HttpSettings, Limits};
 use hexiao_app::App;
 use hexiao_wechat_sim::SimHandle;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -22,6 +22,8 @@ const DRAIN: Duration = Duration::from_secs(15);
 pub struct Running {
     /// Where the API listens.
     pub url: String,
+    /// Where the metrics are.
+    pub metrics_url: String,
     /// Where the simulator listens, if it runs here.
     pub simulator: Option<SimHandle>,
     /// The use cases.
@@ -58,13 +60,22 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
 }
 
 /// Limits for callers, or hardly any when they are switched off.
-pub fn limits(switch: Switch) -> Limits {
+fn limits(switch: Switch) -> Limits {
     match switch {
         Switch::On => Limits::default(),
         Switch::Off => {
             let n = NonZeroU32::MAX.min(NonZeroU32::new(1_000_000).unwrap_or(NonZeroU32::MIN));
-            Limits { per_session: n, sign_in_per_address: n, anonymous_per_address: n }
+            Limits { per_session: n, sign_in_per_address: n, anonymous_per_address: n, notify_per_address: n }
         }
+    }
+}
+
+/// What a configuration says of the HTTP side.
+pub fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        limits: limits(config.rate_limits),
+        trusted_proxies: config.trusted_proxies.iter().map(|network| network.0).collect(),
+        metrics_elsewhere: config.metrics_listen.is_some(),
     }
 }
 
@@ -74,6 +85,15 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("不能监听 {}（端口被占用？可用 --listen 换一个）", config.listen))?;
+    let metrics_listener = match config.metrics_listen {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.with_context(|| {
+                format!("不能监听 {address}（端口被占用？请在配置里换一个 metrics_listen）")
+            })?)
+        }
+    };
     let address = listener.local_addr()?;
     let db = match config.mode {
         Mode::Dev => compose::prepare_dev(config).await?,
@@ -86,18 +106,29 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let urls = compose::wechat_urls(config, simulator.as_ref().map(SimHandle::url).as_deref());
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let app = compose::app(config, db, urls, public_url).await?;
-    let (stop, tasks) = run(app.clone(), listener, limits(config.rate_limits))?;
-    Ok(Running { url: format!("http://{address}"), simulator, app, stop, tasks })
+    let (stop, mut tasks) = run(app.clone(), listener, http_settings(config))?;
+    let mut metrics_url = format!("http://{address}/metrics");
+    if let Some(listener) = metrics_listener {
+        metrics_url = format!("http://{}/metrics", listener.local_addr()?);
+        let service = hexiao_api::metrics_router(metrics()?).into_make_service();
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tasks.push(tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the listener for metrics stopped");
+            }
+        }));
+    }
+    Ok(Running { url: format!("http://{address}"), metrics_url, simulator, app, stop, tasks })
 }
 
 /// Serves use cases on a listener, and their worker.
 pub fn run(
     app: App,
     listener: TcpListener,
-    limits: Limits,
+    settings: HttpSettings,
 ) -> anyhow::Result<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> {
     let stop = CancellationToken::new();
-    let router = hexiao_api::router(app.clone(), limits, metrics()?);
+    let router = hexiao_api::router(app.clone(), settings, metrics()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let drain = stop.clone();
     let server = tokio::spawn(async move {

@@ -95,7 +95,7 @@ impl TestApp {
         let clock = Arc::new(ShiftedClock::default());
         let urls = (sim.url(), sim.url());
         let app = compose::app_with_clock(&config, db, urls, url.clone(), clock.clone()).await.unwrap();
-        let (stop, _tasks) = serve::run(app.clone(), listener, serve::limits(Switch::Off)).unwrap();
+        let (stop, _tasks) = serve::run(app.clone(), listener, serve::http_settings(&config)).unwrap();
         let owner = merchant(&app, &url, "老王火锅", "13800000001", direct(&config)).await;
         Self {
             app,

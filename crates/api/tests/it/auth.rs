@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::body::Body;
-use hexiao_api::Limits;
+use hexiao_api::{HttpSettings, Limits};
 use hexiao_core::catalog::Role;
 use hexiao_testkit::{Answer, Client, PASSWORD, TestApp, on_both, wait_until};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -203,9 +203,15 @@ on_both!(another_role_or_store_takes_effect_soon, |app| async {
 /// The statuses of forty calls of a router with limits of its own: one a second, four at once.
 async fn statuses(app: &TestApp, path: &str, token: Option<&str>) -> Vec<u16> {
     let one = NonZeroU32::MIN;
-    let limits = Limits { per_session: one, sign_in_per_address: one, anonymous_per_address: one };
+    let limits = Limits {
+        per_session: one,
+        sign_in_per_address: one,
+        anonymous_per_address: one,
+        notify_per_address: one,
+    };
+    let settings = HttpSettings { limits, ..HttpSettings::default() };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let router = hexiao_api::router(app.app.clone(), limits, metrics);
+    let router = hexiao_api::router(app.app.clone(), settings, metrics);
     let mut statuses = Vec::new();
     for _ in 0..40 {
         let mut request = axum::http::Request::get(path);

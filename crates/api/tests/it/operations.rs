@@ -334,6 +334,8 @@ fn orders() -> Vec<Operation> {
         post("/api/v1/merchant/refunds/{refund}/redirect", Staff(HEADQUARTERS), Missing).with(card),
         post("/api/v1/merchant/refunds/{refund}/finish", Staff(HEADQUARTERS), Missing)
             .with(|_| json!({"evidence": "银行回单 20261001"})),
+        get("/api/v1/merchant/jobs", Staff(HEADQUARTERS), Own),
+        post("/api/v1/merchant/jobs/{job}/retry", Staff(HEADQUARTERS), Missing),
         get("/api/v1/merchant/ledger", Staff(BOOKKEEPERS), Own),
         get("/api/v1/merchant/ledger/balances", Staff(BOOKKEEPERS), Own),
         get("/api/v1/merchant/payment-anomalies", Staff(BOOKKEEPERS), Own),

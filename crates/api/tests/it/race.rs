@@ -3,11 +3,13 @@
 //! Every race runs on SQLite and on PostgreSQL in one process. Those for which a lock that lives in one process would
 //! be enough to pass run against two `hexiao serve` processes on one PostgreSQL database as well.
 
+mod dead_job;
 mod edits;
 mod last_item;
 mod last_use;
 mod paid_or_closed;
 mod refund_or_redeem;
+mod restored;
 mod reverse;
 mod same_callback;
 mod same_key;
@@ -16,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::StoreId;
-use hexiao_testkit::{Answer, Backend, Client, PASSWORD, ServerProcess, Shop, TestApp};
+use hexiao_testkit::{Answer, Backend, Client, PASSWORD, ServerProcess, Shop, TestApp, wait_until};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hexiao_core::id::{Id, StoreId};
+use hexiao_core::id::{Id, JobId, RefundId, StoreId};
 use hexiao_db::row::Param;
 use hexiao_db::{DbError, params, sql, transact};
 use hexiao_testkit::{Answer, Client, PASSWORD, Shop, TestApp, wait_until};
@@ -169,4 +169,17 @@ pub(crate) async fn shop_of(owner: &Client, price_fen: i64, uses: u32) -> Shop {
     let product = crate::products::create(owner, body).await;
     crate::products::publish(owner, &product).await;
     Shop { store, product: text(&product["id"]).to_owned(), sku: text(&product["skus"][0]["id"]).to_owned() }
+}
+
+/// A job about a refund that has failed too often; its id.
+pub(crate) async fn dead_job(app: &TestApp, kind: &str, refund: &str) -> String {
+    let (id, refund) = (JobId::from_uuid(uuid::Uuid::now_v7()), RefundId::parse(refund).unwrap());
+    let statement = "INSERT INTO jobs (id, merchant_id, kind, subject_id, state, run_at, attempts, runs, lease, asked, error, created_at, finished_at)
+                     SELECT $1, merchant_id, $2, id, 'Dead', $4, 20, 20, 20, 1, 'database: away', $4, $4 FROM refunds WHERE id = $3";
+    let now = app.app.now();
+    let done: Result<(), DbError> = transact!(app.app.db, |tx| async {
+        sql::execute_exactly(&tx, 1, "the job", statement, params![id, kind, refund, now]).await
+    });
+    done.unwrap();
+    id.to_string()
 }

@@ -9,6 +9,7 @@ use hexiao_testkit::{Client, PASSWORD, Shop, TestApp, wait_until};
 use serde_json::{Value, json};
 
 use crate::snapshot;
+use crate::steps::dead_job;
 
 /// Rows of merchant A by what they are.
 pub(crate) type Ids = BTreeMap<&'static str, String>;
@@ -131,6 +132,7 @@ async fn trade(app: &TestApp, shop: &Shop, customer: &Client, verifier: &Client,
         ("voucher", voucher),
         ("used_voucher", used),
         ("redemption", text(&redeemed["id"])),
+        ("job", dead_job(app, "refund_check", &refund).await),
         ("refund", refund),
         ("code", text(&shown["code"])),
         ("message", text(&messages["items"][0]["id"])),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod outbox;
 mod verify;
 
 use hexiao_core::id::{Id, MerchantId};

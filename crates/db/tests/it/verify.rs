@@ -7,7 +7,7 @@
 
 // The crate that holds it depends on this one.
 #[path = "../../../testkit/src/postgres.rs"]
-mod postgres;
+pub(crate) mod postgres;
 
 mod cases;
 mod world;
@@ -204,6 +204,19 @@ async fn an_empty_database_is_clean_on_sqlite() {
 #[tokio::test]
 async fn a_sound_world_is_clean_on_postgres() {
     let (_database, db) = postgres_with(WORLD).await;
+    assert_clean(&verify(&db, |_| ()).await.unwrap());
+}
+
+/// The message is from 21, and rows before 22 were deleted for their age.
+const PRUNED: &str = "INSERT INTO prunings (what, before_at) VALUES ('outbox', 22); DELETE FROM outbox";
+
+#[tokio::test]
+async fn a_message_may_outlive_its_source() {
+    let (sqlite, db) = Sqlite::with(WORLD).await;
+    sqlite.run("world", PRUNED).await;
+    assert_clean(&verify(&db, |_| ()).await.unwrap());
+    let (database, db) = postgres_with(WORLD).await;
+    break_postgres(&database.url, PRUNED).await;
     assert_clean(&verify(&db, |_| ()).await.unwrap());
 }
 

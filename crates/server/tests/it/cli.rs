@@ -1,5 +1,8 @@
 //! The program as it is called from a shell: what it prints, what it refuses, how it exits.
 
+mod jobs;
+mod metrics;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -134,7 +137,7 @@ fn production(line: &str) -> String {
 #[test]
 fn every_command_explains_itself() {
     let place = Place::new();
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 14] = [
         &[],
         &["init"],
         &["serve"],
@@ -143,6 +146,9 @@ fn every_command_explains_itself() {
         &["verify"],
         &["staff"],
         &["staff", "reset-password"],
+        &["jobs"],
+        &["jobs", "list"],
+        &["jobs", "retry"],
         &["walk"],
         &["openapi"],
         &["errors"],

@@ -319,4 +319,11 @@ pub const CASES: &[Case] = &[
     case("job_lease", "jobs", "job1", "UPDATE jobs SET lease_until = NULL WHERE id = {job1}"),
     case("job_attempts", "jobs", "job2", "UPDATE jobs SET attempts = 20 WHERE id = {job2}"),
     case("message_source", "messages", "message", "DELETE FROM outbox"),
+    case(
+        "message_source",
+        "messages",
+        "message",
+        "INSERT INTO prunings (what, before_at) VALUES ('outbox', 21); DELETE FROM outbox",
+    ),
+    case("message_source", "messages", "message", "UPDATE outbox SET merchant_id = {other}"),
 ];

@@ -1,0 +1,50 @@
+//! Deletes what nobody needs any more, in small batches that keep no request waiting.
+//!
+//! What is evidence stays: orders, money, redemptions, the audit log, and the idempotency keys, which live as long as
+//! what they made. Dead jobs stay until a person has dealt with them.
+
+use chrono::Duration;
+use hexiao_core::time::Timestamp;
+use hexiao_db::{jobs, outbox, sessions, transact};
+
+use crate::context::App;
+use crate::error::{AppError, Result};
+use crate::messages;
+
+/// Days for which a row of the outbox is kept that every consumer has read.
+pub const OUTBOX_DAYS: i64 = 7;
+/// Days for which a job is kept after it was done.
+pub const JOB_DAYS: i64 = 7;
+/// Days for which a session is kept after it ended.
+pub const SESSION_DAYS: i64 = 30;
+
+/// Rows of one transaction: a few milliseconds of SQLite's writer.
+const BATCH: u32 = 500;
+/// Every consumer of the outbox.
+const CONSUMERS: &[&str] = &[messages::CONSUMER];
+
+impl App {
+    /// Deletes one batch of each kind; how many rows there were. Called by the worker until it answers 0.
+    pub async fn prune(&self) -> Result<usize> {
+        let now = self.now();
+        let before = |days: i64| now.minus(Duration::days(days));
+        let events = self.prune_outbox(before(OUTBOX_DAYS)).await?;
+        let jobs: Result<u64> = transact!(self.db, |tx| async {
+            Ok::<_, AppError>(jobs::prune(&tx, before(JOB_DAYS), BATCH).await?)
+        });
+        let sessions: Result<u64> = transact!(self.db, |tx| async {
+            Ok::<_, AppError>(sessions::prune(&tx, before(SESSION_DAYS), BATCH).await?)
+        });
+        let (jobs, sessions) = (jobs?, sessions?);
+        if events + jobs + sessions > 0 {
+            tracing::info!(events, jobs, sessions, "deleted what is no longer needed");
+        }
+        Ok(usize::try_from(events + jobs + sessions).unwrap_or(usize::MAX))
+    }
+
+    async fn prune_outbox(&self, before: Timestamp) -> Result<u64> {
+        transact!(self.db, |tx| async {
+            Ok::<_, AppError>(outbox::prune(&tx, CONSUMERS, before, BATCH).await?)
+        })
+    }
+}
