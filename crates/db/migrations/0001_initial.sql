@@ -323,6 +323,8 @@ CREATE TABLE order_lines (
     pay_fen BIGINT NOT NULL CHECK (pay_fen >= 0),
     rule_id BIGINT NOT NULL,
     return_on_refund BOOLEAN NOT NULL,
+    -- Its units are in the customer's purchase counter: the SKU was limited when it was ordered.
+    counted BOOLEAN NOT NULL,
     PRIMARY KEY (merchant_id, id),
     UNIQUE (merchant_id, order_id, line_no),
     FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
@@ -346,7 +348,8 @@ CREATE TABLE stock_reservations (
 CREATE INDEX stock_reservations_by_order ON stock_reservations (merchant_id, order_id);
 CREATE INDEX stock_reservations_open ON stock_reservations (merchant_id, stock_id) WHERE state = 'Open';
 
--- How much of a limited SKU a customer holds: a guarded row, so that two orders at once cannot both pass the limit.
+-- How much of a limited SKU a customer has bought or ordered: a guarded row, so that two orders at once cannot both pass
+-- the limit. It is the sum of the counted lines of their orders that are not closed. A refund takes nothing off it.
 CREATE TABLE purchase_counters (
     merchant_id UUID NOT NULL,
     customer_id UUID NOT NULL REFERENCES customers (id),

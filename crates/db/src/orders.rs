@@ -127,6 +127,8 @@ pub struct Line {
     pub rule_id: i64,
     /// Whether a whole unused voucher returns its unit to the stock.
     pub return_on_refund: bool,
+    /// Whether its units are in the customer's purchase counter.
+    pub counted: bool,
 }
 
 impl FromRow for Line {
@@ -148,6 +150,7 @@ impl FromRow for Line {
             pay: row.get("pay_fen")?,
             rule_id: row.get("rule_id")?,
             return_on_refund: row.get("return_on_refund")?,
+            counted: row.get("counted")?,
         })
     }
 }
@@ -239,6 +242,7 @@ pub async fn insert(tx: &Tx, orders: &[(Order, BusinessDate)], lines: &[Line]) -
             merchant_id: l.merchant_id, id: l.id, order_id: l.order_id, line_no: l.line_no, product_id: l.product_id, sku_id: l.sku_id,
             product_name: &l.product_name, sku_name: &l.sku_name, quantity: l.quantity, uses: l.uses, unit_price_fen: l.unit_price,
             goods_fen: l.goods, discount_fen: l.discount, pay_fen: l.pay, rule_id: l.rule_id, return_on_refund: l.return_on_refund,
+            counted: l.counted,
         }
     };
     sql::insert(tx, "order_lines", lines.iter().map(line).collect()).await

@@ -251,6 +251,8 @@ fn build(
         pay: l.price.pay,
         rule_id: l.sku.rule_id,
         return_on_refund: l.sku.return_on_refund,
+        // What `count_limits` has counted.
+        counted: l.sku.per_customer_limit.is_some(),
     };
     let lines = (0..).zip(&quoted.lines).map(line).collect();
     (order, lines)
