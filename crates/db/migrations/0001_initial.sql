@@ -305,6 +305,7 @@ CREATE INDEX orders_by_customer ON orders (customer_id, created_at, id);
 CREATE INDEX orders_by_store ON orders (merchant_id, store_id, created_at, id);
 CREATE INDEX orders_by_time ON orders (merchant_id, created_at, id);
 CREATE INDEX orders_unpaid ON orders (expires_at) WHERE state = 'PendingPayment';
+CREATE INDEX orders_unpaid_by_customer ON orders (merchant_id, customer_id) WHERE state = 'PendingPayment';
 
 CREATE TABLE order_lines (
     merchant_id UUID NOT NULL,

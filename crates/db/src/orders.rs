@@ -286,6 +286,12 @@ pub async fn mark_closed(
     sql::execute_exactly(tx, 1, "unpaid order", text, params![merchant.merchant_id(), id, reason, now]).await
 }
 
+/// How many orders of a customer wait for their payment at one merchant. Placing one holds the customer's lock.
+pub async fn count_unpaid(tx: &Tx, merchant: MerchantScope, customer: CustomerId) -> Result<i64> {
+    let text = "SELECT COUNT(*) AS n FROM orders WHERE merchant_id = $1 AND customer_id = $2 AND state = 'PendingPayment'";
+    sql::row(tx, text, params![merchant.merchant_id(), customer]).await?.map_or(Ok(0), |r| r.get("n"))
+}
+
 /// Unpaid orders whose time is over, at whatever merchant: the reconciler's work list.
 pub async fn expired(c: &impl Conn, now: Timestamp, limit: u32) -> Result<Vec<(MerchantId, OrderId)>> {
     let text = "SELECT merchant_id, id FROM orders WHERE state = 'PendingPayment' AND expires_at <= $1 ORDER BY expires_at LIMIT $2";

@@ -127,6 +127,39 @@ on_both!(limits_of_an_order_and_of_a_customer, |app| async {
     app.verify().await;
 });
 
+on_both!(twenty_orders_wait_for_their_payment_and_no_more, |app| async {
+    let customer = app.customer("小王").await;
+    let shop = app.shop(1, 100, None).await;
+    let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
+    let mut ids = Vec::new();
+    for key in &keys {
+        let placed = customer.post_key(ORDERS, key, body(&shop, &[(&shop.sku, 1)])).await.expect(201);
+        ids.push(text(&placed["id"]).to_owned());
+    }
+    let full = || async { app.order(&customer, &shop, 1).await };
+    refused(&full().await, 409, "too_many_unpaid", "");
+    // A repeated request makes nothing new; somebody else and another merchant are not concerned.
+    customer.post_key(ORDERS, &keys[0], body(&shop, &[(&shop.sku, 1)])).await.expect(200);
+    placed(&app, &app.customer("小李").await, &shop, 1).await;
+    let elsewhere = shop_of(&app.other_owner().await, 100, 1).await;
+    placed(&app, &customer, &elsewhere, 1).await;
+    // Cancelled, paid or out of time: there is room again.
+    customer.post(&format!("{}/close", order_path(&ids[0])), json!({})).await.expect(200);
+    placed(&app, &customer, &shop, 1).await;
+    refused(&full().await, 409, "too_many_unpaid", "");
+    let sheet = app.sheet(&customer, &ids[1]).await;
+    app.pay(&sheet);
+    order_in(&customer, &ids[1], "Paid").await;
+    placed(&app, &customer, &shop, 1).await;
+    refused(&full().await, 409, "too_many_unpaid", "");
+    app.advance(seconds(16 * 60));
+    let customer = app.customer("小王").await;
+    order_in(&customer, &ids[2], "Closed").await;
+    wait_until("the others are closed too", async || app.order(&customer, &shop, 1).await.status == 201)
+        .await;
+    app.verify().await;
+});
+
 on_both!(a_limit_gives_back_what_it_counted, |app| async {
     let (owner, customer) = (app.owner().await, app.customer("小王").await);
     let shop = shop_with(&app, json!({})).await;
