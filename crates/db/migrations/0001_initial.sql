@@ -398,7 +398,8 @@ CREATE TABLE payments (
     expires_at BIGINT NOT NULL,
     paid_at BIGINT,
     late BOOLEAN NOT NULL,
-    -- The refund that WeChat may be paying now (one for each payment), when the last one was sent, and how many there are.
+    -- The refund that WeChat may be paying now (one for each payment), when the last one was sent, and how many
+    -- numbers were: a refund has a new one for each attempt.
     refund_in_flight UUID,
     last_refund_at BIGINT,
     refund_count BIGINT NOT NULL CHECK (refund_count >= 0),

@@ -13,6 +13,7 @@ mod payments;
 mod products;
 mod race;
 mod redemptions;
+mod refund_numbers;
 mod refunds;
 mod reversals;
 mod sellable;

@@ -217,6 +217,7 @@ pub const CASES: &[Case] = &[
         "UPDATE refunds SET state = 'AbnormalSubmitted' WHERE id = {f1}",
     ),
     case("refund_count", "payments", "p1", "UPDATE payments SET refund_count = 2 WHERE id = {p1}"),
+    case("refund_count", "payments", "p1", "UPDATE refunds SET attempt = 2 WHERE id = {f1}"),
     case("refund_count", "payments", "p2", "UPDATE payments SET refund_count = 51 WHERE id = {p2}"),
     case("refund_booked", "refunds", "f2", "UPDATE refunds SET booked = FALSE WHERE id = {f2}"),
     case("refund_booked", "refunds", "f6", "UPDATE refunds SET booked = TRUE WHERE id = {f6}"),
