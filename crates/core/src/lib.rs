@@ -14,6 +14,7 @@ pub mod money;
 pub mod number;
 pub mod order;
 pub mod payment;
+pub mod picture;
 pub mod price;
 pub mod reason;
 pub mod redeem;
