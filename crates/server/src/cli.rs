@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use clap::{Args, Parser, Subcommand};
 use hexiao_db::migrate;
 use tracing_subscriber::EnvFilter;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bench_seed::SeedArgs;
 use crate::config::{Config, LogFormat, Mode, Switch};
 use crate::init::InitArgs;
-use crate::{bench_seed, compose, demo, documents, init, serve, staff, verify, walk};
+use crate::{bench_seed, compose, demo, documents, init, password, serve, staff, verify, walk};
 
 /// 核销商城：线上购买、到店核销。
 #[derive(Parser)]
@@ -84,7 +84,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum StaffCommand {
-    /// 重设密码并退出其所有登录；密码从标准输入读取
+    /// 重设密码并退出其所有登录；密码在终端询问（不显示），或从标准输入读一行
     #[command(after_help = "例子：\n  echo 新密码123 | hexiao staff reset-password --phone 13800000001")]
     ResetPassword {
         #[command(flatten)]
@@ -205,11 +205,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Verify(data) => verify::run(&load(data)?).await,
         Command::Staff { command: StaffCommand::ResetPassword { data, phone } } => {
             let config = load(data)?;
-            let mut password = String::new();
-            std::io::stdin().read_line(&mut password).context("不能读取标准输入")?;
+            let password = password::read_new("新密码")?;
             let db = compose::open_db(&config).await?;
             let app = compose::app(&config, db, compose::wechat_urls(&config, None), String::new()).await?;
-            staff::reset_password(&app, &phone, password.trim_end()).await
+            staff::reset_password(&app, &phone, &password).await
         }
         Command::Walk(args) => walk::run(args).await,
         Command::Openapi => {

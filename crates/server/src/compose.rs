@@ -9,20 +9,21 @@ use hexiao_app::{App, Clock, Settings};
 use hexiao_db::{Db, migrate};
 
 use crate::config::{Config, Mode, Switch};
-use crate::secrets;
 use crate::simulator::{self, MINI_SECRET};
+use crate::{private, secrets};
 
 /// Opens the database of a configuration.
 pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
     if config.database_url.is_none() {
-        secrets::create_private_dir(&config.data)?;
+        private::data_dir(&config.data)?;
     }
+    private::close_database(&config.database_url())?;
     Ok(Db::connect(&config.database_url(), config.database_connections).await?)
 }
 
 /// Makes the data folder of a development installation complete: keys and schema.
 pub async fn prepare_dev(config: &Config) -> anyhow::Result<Db> {
-    secrets::create_private_dir(&config.data)?;
+    private::data_dir(&config.data)?;
     secrets::ensure_generated(&config.keys_dir(), Mode::Dev)?;
     simulator::ensure_keys(&config.keys_dir())?;
     let db = open_db(config).await?;

@@ -8,6 +8,8 @@ pub mod config;
 pub mod demo;
 pub mod documents;
 pub mod init;
+pub mod password;
+pub mod private;
 pub mod secrets;
 pub mod serve;
 pub mod simulator;
