@@ -146,6 +146,11 @@ pub async fn pay_account(c: &impl Conn, merchant: MerchantScope) -> Result<Optio
     sql::find(c, text, params![merchant.merchant_id()]).await
 }
 
+/// Every account that is paid through, of all merchants: what a server must have the keys of.
+pub async fn active_pay_accounts(c: &impl Conn) -> Result<Vec<PayAccount>> {
+    sql::list(c, "SELECT * FROM pay_accounts WHERE active ORDER BY merchant_id, id", vec![]).await
+}
+
 /// An account by its id, as WeChat's callback address names it: no session tells the merchant there.
 pub async fn pay_account_of_callback(c: &impl Conn, id: PayAccountId) -> Result<Option<PayAccount>> {
     sql::find(c, "SELECT * FROM pay_accounts WHERE id = $1", params![id]).await

@@ -109,6 +109,7 @@ struct DataArgs {
 #[command(after_help = "\
 例子：
   hexiao serve
+  hexiao serve --check
   hexiao serve --listen 127.0.0.1:9000 --no-simulator --wechat-url http://127.0.0.1:8090
   HEXIAO_DATABASE_URL=postgres://user@127.0.0.1/hexiao hexiao serve
 
@@ -129,6 +130,9 @@ struct ServeArgs {
     /// 微信（或另外启动的模拟器）的地址
     #[arg(long, value_name = "URL")]
     wechat_url: Option<String>,
+    /// 只检查能否启动（配置、数据库结构、密钥、支付账号），不启动服务
+    #[arg(long)]
+    check: bool,
 }
 
 impl DataArgs {
@@ -192,6 +196,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 config.simulator = Switch::Off;
                 config.wechat_pay_url = Some(url.clone());
                 config.wechat_api_url = Some(url);
+            }
+            if args.check {
+                serve::check(&config).await?;
+                println!("可以启动：配置、数据库结构、密钥和支付账号都没有问题");
+                return Ok(());
             }
             serve_until_stopped(&config, |_| Ok(())).await
         }

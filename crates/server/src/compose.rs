@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hexiao_app::clock::SystemClock;
 use hexiao_app::wechat::{Wechat, WechatSettings};
 use hexiao_app::{App, Clock, Settings};
@@ -79,6 +79,17 @@ pub async fn app_with_clock(
     let app = App::new(db, clock, Arc::new(keys), wechat, settings);
     app.check_keys().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
     Ok(app)
+}
+
+/// Refuses to go on while customers could not pay: a pay account's keys are missing or are not what they should be.
+pub async fn check_pay_accounts(app: &App) -> anyhow::Result<()> {
+    let problems = app.pay_account_problems().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
+    ensure!(
+        problems.is_empty(),
+        "支付账号的密钥不完整，顾客会无法付款：\n  {}\n请放好这些文件再启动，各文件的内容见 docs/CONFIGURATION.md",
+        problems.join("\n  ")
+    );
+    Ok(())
 }
 
 /// Where WeChat is: configured, the simulator, or the real one.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use hexiao_app::merchant::{Agreements, NewMerchant, NewOwner, NewPayAccount};
-use hexiao_app::wechat::Account;
+use hexiao_app::wechat::{Account, MERCHANT_FILES};
 use hexiao_core::text::{MobilePhone, clean_text};
 use hexiao_db::{merchants, migrate};
 
@@ -86,10 +86,7 @@ pub async fn run(config: &Config, args: InitArgs) -> anyhow::Result<()> {
         anyhow!("{} {}", refusal.message, fields.join("；"))
     })?;
     println!("商家「{name}」已创建\n  商家   {merchant}\n  老板   {owner}\n  支付账号 {account}");
-    let missing: Vec<&str> = ["merchant_key.pem", "merchant_serial.txt", "api_v3_key.txt"]
-        .into_iter()
-        .filter(|f| !keys.join(f).exists())
-        .collect();
+    let missing: Vec<&str> = MERCHANT_FILES.into_iter().filter(|f| !keys.join(f).exists()).collect();
     if !missing.is_empty() {
         println!("\n收款前请把微信支付的密钥文件放进 {}：", keys.display());
         for (file, what) in [

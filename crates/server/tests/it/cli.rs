@@ -253,6 +253,35 @@ fn init_makes_a_real_merchant_once_and_says_what_is_next() {
 }
 
 #[test]
+fn production_does_not_start_without_the_keys_of_a_pay_account() {
+    let place = Place::with_keys();
+    let samples = place.0.path().join("samples");
+    let demo = place.data().join("keys/wechat").join(simulator::DIRECT_REF);
+    std::fs::rename(demo, &samples).unwrap();
+    std::fs::remove_dir_all(place.data()).unwrap();
+    place.configure(&production("log_format = \"text\""));
+    place.init("gh7-Kx2pQ", &["--production"]).success();
+    let words =
+        ["pac_", simulator::DIRECT_MCHID, "merchant_key.pem", "merchant_serial.txt", "api_v3_key.txt"];
+    place.call(&["serve"]).refused(&words);
+    place.call(&["serve", "--check"]).refused(&words);
+
+    let folder = place.data().join("keys/wechat/main");
+    let put = |name: &str| std::fs::copy(samples.join(name), folder.join(name)).map(|_| ()).unwrap();
+    put("merchant_key.pem");
+    put("merchant_serial.txt");
+    place.call(&["serve"]).refused(&["pac_", "keys/wechat/main/api_v3_key.txt"]);
+    std::fs::write(folder.join("api_v3_key.txt"), "too short").unwrap();
+    place.call(&["serve"]).refused(&["pac_", "keys/wechat/main/api_v3_key.txt", "32"]);
+    put("api_v3_key.txt");
+    put("platform_public_key.pem");
+    place.call(&["serve"]).refused(&["pac_", "keys/wechat/main/platform_public_key_id.txt"]);
+    put("platform_public_key_id.txt");
+    let out = place.call(&["serve", "--check"]).success();
+    assert!(out.contains("可以启动"), "{out}");
+}
+
+#[test]
 fn documents_are_those_of_this_program() {
     let place = Place::new();
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
