@@ -32,9 +32,18 @@ struct Cli {
     command: Command,
 }
 
+const INIT_EXAMPLES: &str = "\
+例子：
+  hexiao init                         在终端逐项询问
+  hexiao init --production --data /srv/hexiao --name 老王火锅 --owner-name 老王 \\
+    --owner-phone 13912345678 --owner-password-file password.txt \\
+    --mchid 1230000109 --appid wx1234567890abcdef
+  hexiao init --production --mchid 1230000109 --sub-mchid 1900000109   服务商模式";
+
 #[derive(Subcommand)]
 enum Command {
     /// 创建真实的第一个商家：老板、支付账号、默认规则、四份协议
+    #[command(after_help = INIT_EXAMPLES)]
     Init {
         /// 按 production 模式创建密钥和商家
         #[arg(long)]
@@ -47,8 +56,17 @@ enum Command {
     /// 启动服务
     Serve(ServeArgs),
     /// 建立或升级数据库结构
+    #[command(after_help = "\
+例子：
+  hexiao migrate                      数据目录里的 SQLite；升级程序后、启动服务前运行
+  hexiao migrate --database-url postgres://user@127.0.0.1/hexiao")]
     Migrate(DataArgs),
     /// 演示：载入演示商家并启动服务和微信模拟器
+    #[command(after_help = "\
+例子：
+  hexiao demo                         端口 8080，模拟器 8090，数据在 ./data
+  hexiao demo --port 9000 --data /tmp/hexiao-demo
+  hexiao demo --load-only             只载入数据")]
     Demo {
         #[command(flatten)]
         data: DataArgs,
@@ -60,8 +78,14 @@ enum Command {
         load_only: bool,
     },
     /// 检查数据的每一条不变式，打印第一处不成立的地方（可以在运行中的服务上执行）
+    #[command(after_help = "\
+例子：
+  hexiao verify
+  hexiao verify --data /srv/hexiao
+  hexiao verify --database-url postgres://user@127.0.0.1/hexiao || echo 数据有问题")]
     Verify(DataArgs),
     /// 员工账号
+    #[command(after_help = "例子：\n  hexiao staff reset-password --phone 13800000001")]
     Staff {
         #[command(subcommand)]
         command: StaffCommand,
@@ -69,8 +93,10 @@ enum Command {
     /// 以顾客、核销员、商家三个客户端走完整个流程，并核对每一步
     Walk(walk::WalkArgs),
     /// 打印 OpenAPI 文档
+    #[command(after_help = "例子：\n  hexiao openapi > openapi.json")]
     Openapi,
     /// 打印错误码文档
+    #[command(after_help = "例子：\n  hexiao errors > ERRORS.md")]
     Errors,
     /// 为压测准备数据
     #[command(hide = true)]
@@ -85,7 +111,10 @@ enum Command {
 #[derive(Subcommand)]
 enum StaffCommand {
     /// 重设密码并退出其所有登录；密码在终端询问（不显示），或从标准输入读一行
-    #[command(after_help = "例子：\n  echo 新密码123 | hexiao staff reset-password --phone 13800000001")]
+    #[command(after_help = "\
+例子：
+  hexiao staff reset-password --phone 13800000001
+  echo 新密码123 | hexiao staff reset-password --phone 13800000001")]
     ResetPassword {
         #[command(flatten)]
         data: DataArgs,

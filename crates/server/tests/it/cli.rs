@@ -152,6 +152,8 @@ fn every_command_explains_itself() {
         let usage = format!("Usage: hexiao {}", command.join(" "));
         assert!(out.contains(usage.trim_end()), "{out}");
         assert!(out.contains("--config"), "{out}");
+        let examples = out.split_once("例子：").or_else(|| out.split_once("Examples:"));
+        assert!(examples.is_some_and(|(_, lines)| lines.contains("hexiao ")), "no example: {out}");
     }
     let help = place.call(&["serve", "--help"]).success();
     let Ok(serde_json::Value::Object(keys)) = serde_json::to_value(hexiao_server::config::Config::default())
