@@ -14,7 +14,7 @@ use utoipa_scalar::{Scalar, Servable as _};
 
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
-use crate::{auth, catalog, machine, message, middleware, notify, order, redemption, store, user};
+use crate::{agreement, auth, catalog, machine, message, middleware, notify, order, redemption, store, user};
 
 /// The largest body we take. Pictures have their own limit when they come.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -55,6 +55,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(order::routes())
         .merge(redemption::routes())
         .merge(user::routes())
+        .merge(agreement::routes())
         .merge(message::routes())
         .merge(notify::routes())
         .merge(machine::routes())

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test stops where it fails")]
 
+mod agreements;
 mod auth;
 mod bad_bodies;
 mod bad_input;
