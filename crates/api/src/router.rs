@@ -16,7 +16,8 @@ use utoipa_scalar::{Scalar, Servable as _};
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
 use crate::{
-    auth, catalog, document, job, machine, message, middleware, notify, order, redemption, store, user,
+    agreement, auth, catalog, document, job, machine, message, middleware, notify, order, redemption, store,
+    user,
 };
 
 /// The largest body we take. Pictures have their own limit when they come.
@@ -52,6 +53,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(order::routes())
         .merge(redemption::routes())
         .merge(user::routes())
+        .merge(agreement::routes())
         .merge(message::routes())
         .merge(job::routes())
         .merge(notify::routes())

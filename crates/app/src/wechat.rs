@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexiao_core::id::PayAccountId;
-use hexiao_db::merchants::PayAccount;
+use hexiao_db::merchants::{self, PayAccount};
 pub use hexiao_wechat::Account;
-use hexiao_wechat::{MiniClient, MiniConfig, PayClient, PayConfig, PlatformKey};
+use hexiao_wechat::{ConfigError, MiniClient, MiniConfig, PayClient, PayConfig, PlatformKey};
 use secrecy::SecretString;
 use tokio::sync::RwLock;
 
 use crate::clock::Clock;
+use crate::context::App;
 use crate::error::{AppError, Result};
 
 /// Where WeChat is and where the key files are.
@@ -78,24 +79,91 @@ impl Wechat {
         if let Some(client) = self.pay.read().await.get(&account.id) {
             return Ok(client.clone());
         }
-        let clock = self.clock.clone();
-        let folder = self.settings.key_dir.join(&account.key_ref);
         let client = Arc::new(
-            PayClient::new(PayConfig {
-                account: identity(account)?,
-                base_url: self.settings.pay_base_url.clone(),
-                backup_base_url: self.settings.pay_backup_url.clone(),
-                merchant_serial: key_file(&folder, "merchant_serial.txt")?.trim().to_owned(),
-                merchant_private_key_pem: key_file(&folder, "merchant_key.pem")?.into(),
-                api_v3_key: key_file(&folder, "api_v3_key.txt")?.trim().to_owned().into(),
-                platform_keys: platform_keys(&folder)?,
-                clock: Arc::new(move || clock.now().seconds()),
-                timeout: Duration::from_secs(10),
-                refund_timeout: Duration::from_secs(30),
-            })
-            .map_err(|e| AppError::Internal(format!("pay account {}: {e}", account.id)))?,
+            PayClient::new(self.pay_config(account)?)
+                .map_err(|e| AppError::Internal(format!("pay account {}: {e}", account.id)))?,
         );
         Ok(self.pay.write().await.entry(account.id).or_insert(client).clone())
+    }
+
+    fn pay_config(&self, account: &PayAccount) -> Result<PayConfig> {
+        let clock = self.clock.clone();
+        let folder = self.key_folder(account);
+        Ok(PayConfig {
+            account: identity(account)?,
+            base_url: self.settings.pay_base_url.clone(),
+            backup_base_url: self.settings.pay_backup_url.clone(),
+            merchant_serial: key_file(&folder, MERCHANT_SERIAL)?.trim().to_owned(),
+            merchant_private_key_pem: key_file(&folder, MERCHANT_KEY)?.into(),
+            api_v3_key: key_file(&folder, API_V3_KEY)?.trim().to_owned().into(),
+            platform_keys: platform_keys(&folder)?,
+            clock: Arc::new(move || clock.now().seconds()),
+            timeout: Duration::from_secs(10),
+            refund_timeout: Duration::from_secs(30),
+        })
+    }
+
+    fn key_folder(&self, account: &PayAccount) -> PathBuf {
+        self.settings.key_dir.join(&account.key_ref)
+    }
+
+    /// What is wrong with the key files of an account, in Chinese: each file that is not there, or the one that does
+    /// not hold what it should.
+    fn key_problems(&self, account: &PayAccount) -> Vec<String> {
+        let folder = self.key_folder(account);
+        let unreadable = |name: &&str| {
+            let path = folder.join(name);
+            let error = std::fs::read_to_string(&path).err()?;
+            Some(format!("不能读取 {}（{error}）", path.display()))
+        };
+        let missing: Vec<String> = MERCHANT_FILES.iter().filter_map(unreadable).collect();
+        if !missing.is_empty() {
+            return missing;
+        }
+        let config = match self.pay_config(account) {
+            Ok(config) => config,
+            Err(error) => return vec![format!("密钥文件不能用：{}", error.log_text())],
+        };
+        let wrong = PayClient::new(config).err().map(|error| {
+            let place = file_of(&error).map_or(folder.clone(), |name| folder.join(name));
+            format!("{} 的内容不对（{error}）", place.display())
+        });
+        wrong.into_iter().collect()
+    }
+}
+
+impl App {
+    /// What keeps accounts from being paid through, a line for each account and file. Asked at the start, so that it
+    /// is not the first customer who finds out.
+    pub async fn pay_account_problems(&self) -> Result<Vec<String>> {
+        let accounts = merchants::active_pay_accounts(self.db.reader()).await?;
+        let of = |account: &PayAccount| {
+            let whose = format!("支付账号 {}（商户号 {}）", account.id, account.mchid);
+            let problems = self.wechat.key_problems(account).into_iter();
+            problems.map(move |problem| format!("{whose}：{problem}")).collect::<Vec<_>>()
+        };
+        Ok(accounts.iter().flat_map(of).collect())
+    }
+}
+
+/// The merchant's API private key.
+const MERCHANT_KEY: &str = "merchant_key.pem";
+/// The serial of the merchant's API certificate.
+const MERCHANT_SERIAL: &str = "merchant_serial.txt";
+/// The APIv3 key.
+const API_V3_KEY: &str = "api_v3_key.txt";
+/// What every pay account must have in its folder.
+pub const MERCHANT_FILES: [&str; 3] = [MERCHANT_KEY, MERCHANT_SERIAL, API_V3_KEY];
+
+/// The file that a configuration error is about, if it is one.
+fn file_of(error: &ConfigError) -> Option<&'static str> {
+    match error {
+        ConfigError::MerchantSerial => Some(MERCHANT_SERIAL),
+        ConfigError::MerchantKey => Some(MERCHANT_KEY),
+        ConfigError::ApiV3Key => Some(API_V3_KEY),
+        ConfigError::PublicKeyId(_) => Some("platform_public_key_id.txt"),
+        ConfigError::PlatformKey(_) => Some("platform_*.pem"),
+        ConfigError::BaseUrl(_) | ConfigError::Identity(_) | ConfigError::HttpClient => None,
     }
 }
 

@@ -99,6 +99,8 @@ text_enum! {
         ManageRefunds = "manage_refunds",
         /// Read the ledger.
         ReadLedger = "read_ledger",
+        /// Write what customers agree to.
+        ManageAgreements = "manage_agreements",
     }
 }
 
@@ -134,7 +136,7 @@ impl Role {
                 C::Redeem | C::ReverseAny | C::ManageStore | C::ManageStock | C::ManageStaff | C::ReadOrders,
             )
             | (Self::Verifier, C::Redeem | C::ReadOrders) => true,
-            (Self::Operator, C::ReadLedger)
+            (Self::Operator, C::ReadLedger | C::ManageAgreements)
             | (
                 Self::Finance,
                 C::Redeem
@@ -143,9 +145,13 @@ impl Role {
                 | C::CreateStore
                 | C::ManageProducts
                 | C::ManageStock
-                | C::ManageStaff,
+                | C::ManageStaff
+                | C::ManageAgreements,
             )
-            | (Self::StoreManager, C::CreateStore | C::ManageProducts | C::ManageRefunds | C::ReadLedger)
+            | (
+                Self::StoreManager,
+                C::CreateStore | C::ManageProducts | C::ManageRefunds | C::ReadLedger | C::ManageAgreements,
+            )
             | (
                 Self::Verifier,
                 C::ReverseAny
@@ -155,7 +161,8 @@ impl Role {
                 | C::ManageStock
                 | C::ManageStaff
                 | C::ManageRefunds
-                | C::ReadLedger,
+                | C::ReadLedger
+                | C::ManageAgreements,
             ) => false,
         }
     }

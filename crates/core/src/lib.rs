@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here blocks, reads a clock, draws a random number or knows SQL, HTTP or async.
 //! Time and entropy are arguments, so every rule can be tested as a table of cases.
 
+pub mod agreement;
 pub mod catalog;
 pub mod code;
 pub mod damm;
@@ -15,6 +16,7 @@ pub mod money;
 pub mod number;
 pub mod order;
 pub mod payment;
+pub mod picture;
 pub mod price;
 pub mod reason;
 pub mod redeem;

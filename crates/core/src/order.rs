@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::state::{IllegalTransition, text_enum};
 
+/// A customer's orders at one merchant that wait for their payment: each reserves stock, and nobody needs more.
+pub const MAX_UNPAID_ORDERS: i64 = 20;
+
 text_enum! {
     /// The stored state of an order.
     pub enum OrderState {

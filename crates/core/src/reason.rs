@@ -80,6 +80,7 @@ reasons! {
     OutOfStock "out_of_stock" 409 Customer false "库存不足" "请减少数量或换一个规格";
     NotListed "not_listed" 409 Customer false "商品已下架或本店不售" "请换一个商品或门店";
     PurchaseLimit "purchase_limit" 409 Customer false "超过限购数量" "请减少数量";
+    TooManyUnpaid "too_many_unpaid" 409 Customer false "您在这个商家还有 20 个未支付的订单" "请先支付或取消这些订单";
     TooManyUnits "too_many_units" 400 Customer false "一个订单最多 50 份" "请分成几个订单购买";
     StoreSuspended "store_suspended" 409 Customer false "门店暂停营业" "请选择其他门店";
     OrderNotPayable "order_not_payable" 409 Customer false "订单当前不能支付" "请刷新查看订单状态";

@@ -255,8 +255,8 @@ impl RefundState {
     }
 }
 
-/// Refunds of one payment may not be more than this (WeChat's rule).
-pub const MAX_REFUNDS_PER_PAYMENT: i64 = 50;
+/// Refunds of one payment may not be more than this (WeChat's rule). WeChat counts numbers: one that it gave up on too.
+pub const MAX_REFUND_NUMBERS: i64 = 50;
 /// Seconds between two refunds of one payment (WeChat's rule).
 pub const REFUND_SPACING_S: i64 = 60;
 

@@ -307,6 +307,7 @@ CREATE INDEX orders_by_customer ON orders (customer_id, created_at, id);
 CREATE INDEX orders_by_store ON orders (merchant_id, store_id, created_at, id);
 CREATE INDEX orders_by_time ON orders (merchant_id, created_at, id);
 CREATE INDEX orders_unpaid ON orders (expires_at) WHERE state = 'PendingPayment';
+CREATE INDEX orders_unpaid_by_customer ON orders (merchant_id, customer_id) WHERE state = 'PendingPayment';
 
 CREATE TABLE order_lines (
     merchant_id UUID NOT NULL,
@@ -325,6 +326,8 @@ CREATE TABLE order_lines (
     pay_fen BIGINT NOT NULL CHECK (pay_fen >= 0),
     rule_id BIGINT NOT NULL,
     return_on_refund BOOLEAN NOT NULL,
+    -- Its units are in the customer's purchase counter: the SKU was limited when it was ordered.
+    counted BOOLEAN NOT NULL,
     PRIMARY KEY (merchant_id, id),
     UNIQUE (merchant_id, order_id, line_no),
     FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
@@ -347,7 +350,8 @@ CREATE TABLE stock_reservations (
 );
 CREATE INDEX stock_reservations_by_order ON stock_reservations (merchant_id, order_id);
 
--- How much of a limited SKU a customer holds: a guarded row, so that two orders at once cannot both pass the limit.
+-- How much of a limited SKU a customer has bought or ordered: a guarded row, so that two orders at once cannot both pass
+-- the limit. It is the sum of the counted lines of their orders that are not closed. A refund takes nothing off it.
 CREATE TABLE purchase_counters (
     merchant_id UUID NOT NULL,
     customer_id UUID NOT NULL REFERENCES customers (id),
@@ -395,7 +399,8 @@ CREATE TABLE payments (
     expires_at BIGINT NOT NULL,
     paid_at BIGINT,
     late BOOLEAN NOT NULL,
-    -- The refund that WeChat may be paying now (one for each payment), when the last one was sent, and how many there are.
+    -- The refund that WeChat may be paying now (one for each payment), when the last one was sent, and how many
+    -- numbers were: a refund has a new one for each attempt.
     refund_in_flight UUID,
     last_refund_at BIGINT,
     refund_count BIGINT NOT NULL CHECK (refund_count >= 0),

@@ -3,9 +3,11 @@
 use hexiao_core::id::CustomerId;
 use hexiao_core::scope::CustomerScope;
 use hexiao_core::time::Timestamp;
+use sea_orm::DbBackend;
 
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Row};
+use crate::sql::{for_update, id_set, in_ids};
 use crate::{new_row, params, sql};
 
 /// A customer.
@@ -52,6 +54,21 @@ pub async fn find_or_insert(
     let text = "SELECT * FROM customers WHERE appid = $1 AND openid = $2";
     let found = sql::find(tx, text, params![&new.appid, &new.openid]).await?;
     found.ok_or(crate::DbError::Stale("customer just inserted"))
+}
+
+/// Locks customers' rows, in the order of their ids: what they do one at a time.
+pub async fn lock(tx: &Tx, ids: &[CustomerId]) -> Result<()> {
+    // On SQLite the transaction itself is the lock.
+    if tx.backend() == DbBackend::Sqlite {
+        return Ok(());
+    }
+    let text = format!(
+        "SELECT id FROM customers c WHERE id IN {} ORDER BY id{}",
+        in_ids(tx, 1),
+        for_update(tx, "c")
+    );
+    sql::rows(tx, &text, vec![id_set(ids)]).await?;
+    Ok(())
 }
 
 /// A customer, by themselves.

@@ -101,31 +101,16 @@ pub async fn insert_pay_account(tx: &Tx, account: &PayAccount, now: Timestamp) -
     sql::insert_one(tx, "pay_accounts", row).await
 }
 
-/// Adds a version of one of the four agreement texts.
-pub async fn insert_agreement(
-    tx: &Tx,
-    merchant: MerchantScope,
-    id: hexiao_core::id::RecordId,
-    kind: &str,
-    body: &str,
-    now: Timestamp,
-) -> Result<()> {
-    let row = new_row! {
-        merchant_id: merchant.merchant_id(), id: id, kind: kind, version: 1i64, body: body, published_at: now,
-    };
-    sql::insert_one(tx, "agreements", row).await
-}
-
-/// The newest version of an agreement text.
-pub async fn agreement(c: &impl Conn, merchant: MerchantScope, kind: &str) -> Result<Option<(i64, String)>> {
-    let text = "SELECT version, body FROM agreements WHERE merchant_id = $1 AND kind = $2 ORDER BY version DESC LIMIT 1";
-    let row = sql::row(c, text, params![merchant.merchant_id(), kind]).await?;
-    row.map(|r| Ok((r.get("version")?, r.get("body")?))).transpose()
-}
-
 /// A merchant.
 pub async fn get(c: &impl Conn, merchant: MerchantScope) -> Result<Option<Merchant>> {
     sql::find(c, "SELECT * FROM merchants WHERE id = $1", params![merchant.merchant_id()]).await
+}
+
+/// Locks a merchant's row: what belongs to it as a whole is edited by one at a time.
+pub async fn lock(tx: &Tx, merchant: MerchantScope) -> Result<()> {
+    let text = format!("SELECT id FROM merchants m WHERE id = $1{}", sql::for_update(tx, "m"));
+    sql::row(tx, &text, params![merchant.merchant_id()]).await?;
+    Ok(())
 }
 
 /// The first merchant of the installation, for the CLI.
@@ -144,6 +129,11 @@ pub async fn names(c: &impl Conn, ids: &[MerchantId]) -> Result<Vec<(MerchantId,
 pub async fn pay_account(c: &impl Conn, merchant: MerchantScope) -> Result<Option<PayAccount>> {
     let text = "SELECT * FROM pay_accounts WHERE merchant_id = $1 AND active ORDER BY created_at DESC, id DESC LIMIT 1";
     sql::find(c, text, params![merchant.merchant_id()]).await
+}
+
+/// Every account that is paid through, of all merchants: what a server must have the keys of.
+pub async fn active_pay_accounts(c: &impl Conn) -> Result<Vec<PayAccount>> {
+    sql::list(c, "SELECT * FROM pay_accounts WHERE active ORDER BY merchant_id, id", vec![]).await
 }
 
 /// An account by its id, as WeChat's callback address names it: no session tells the merchant there.

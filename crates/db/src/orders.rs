@@ -127,6 +127,8 @@ pub struct Line {
     pub rule_id: i64,
     /// Whether a whole unused voucher returns its unit to the stock.
     pub return_on_refund: bool,
+    /// Whether its units are in the customer's purchase counter.
+    pub counted: bool,
 }
 
 impl FromRow for Line {
@@ -148,6 +150,7 @@ impl FromRow for Line {
             pay: row.get("pay_fen")?,
             rule_id: row.get("rule_id")?,
             return_on_refund: row.get("return_on_refund")?,
+            counted: row.get("counted")?,
         })
     }
 }
@@ -239,6 +242,7 @@ pub async fn insert(tx: &Tx, orders: &[(Order, BusinessDate)], lines: &[Line]) -
             merchant_id: l.merchant_id, id: l.id, order_id: l.order_id, line_no: l.line_no, product_id: l.product_id, sku_id: l.sku_id,
             product_name: &l.product_name, sku_name: &l.sku_name, quantity: l.quantity, uses: l.uses, unit_price_fen: l.unit_price,
             goods_fen: l.goods, discount_fen: l.discount, pay_fen: l.pay, rule_id: l.rule_id, return_on_refund: l.return_on_refund,
+            counted: l.counted,
         }
     };
     sql::insert(tx, "order_lines", lines.iter().map(line).collect()).await
@@ -280,6 +284,12 @@ pub async fn mark_closed(
 ) -> Result<()> {
     let text = "UPDATE orders SET state = 'Closed', close_reason = $3, closed_at = $4 WHERE merchant_id = $1 AND id = $2 AND state = 'PendingPayment'";
     sql::execute_exactly(tx, 1, "unpaid order", text, params![merchant.merchant_id(), id, reason, now]).await
+}
+
+/// How many orders of a customer wait for their payment at one merchant. Placing one holds the customer's lock.
+pub async fn count_unpaid(tx: &Tx, merchant: MerchantScope, customer: CustomerId) -> Result<i64> {
+    let text = "SELECT COUNT(*) AS n FROM orders WHERE merchant_id = $1 AND customer_id = $2 AND state = 'PendingPayment'";
+    sql::row(tx, text, params![merchant.merchant_id(), customer]).await?.map_or(Ok(0), |r| r.get("n"))
 }
 
 /// Unpaid orders whose time is over, at whatever merchant: the reconciler's work list.

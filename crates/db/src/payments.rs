@@ -175,19 +175,20 @@ pub async fn set_closed(tx: &Tx, merchant: MerchantScope, id: PaymentId) -> Resu
     Ok(())
 }
 
-/// Marks a refund as the one in flight. Whether that was allowed: none in flight, and the last one long enough ago.
+/// Marks a refund as the one in flight, and counts its number if that is a new one. Whether that was allowed: none in
+/// flight, and the last one long enough ago.
 pub async fn begin_refund(
     tx: &Tx,
     merchant: MerchantScope,
     id: PaymentId,
     refund: RefundId,
-    first: bool,
+    new_number: bool,
     not_after: Timestamp,
     now: Timestamp,
 ) -> Result<bool> {
     let text = "UPDATE payments SET refund_in_flight = $3, last_refund_at = $5, refund_count = refund_count + $6
                 WHERE merchant_id = $1 AND id = $2 AND refund_in_flight IS NULL AND (last_refund_at IS NULL OR last_refund_at <= $4)";
-    let values = params![merchant.merchant_id(), id, refund, not_after, now, i64::from(first)];
+    let values = params![merchant.merchant_id(), id, refund, not_after, now, i64::from(new_number)];
     Ok(sql::execute(tx, text, values).await? == 1)
 }
 

@@ -1,6 +1,7 @@
 //! Connections: one pool to write and one to read, on either database, and the one place that opens, retries and
 //! commits write transactions.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -147,6 +148,8 @@ impl Db {
     }
 
     async fn connect_sqlite(path: &str, readers: u32) -> Result<Self> {
+        create_private(path)
+            .map_err(|e| DbError::Setup(format!("cannot create the SQLite file {path}: {e}")))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -282,6 +285,11 @@ macro_rules! transact {
             }
         }
     }};
+}
+
+/// A new database is its owner's alone. SQLite would ask the umask, and gives its log files the permissions of this one.
+fn create_private(path: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
 /// Counts the tries of one transaction.

@@ -141,16 +141,11 @@ pub async fn set_manually_done(tx: &Tx, r: &Refund, evidence: &str, approver: St
     .await
 }
 
-/// How much of a payment was or is being refunded.
-pub async fn sum_of_payment(
-    c: &impl Conn,
-    merchant: MerchantScope,
-    payment: PaymentId,
-) -> Result<(Money, i64)> {
-    let text = "SELECT CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT) AS total, COUNT(*) AS n FROM refunds
-                WHERE merchant_id = $1 AND payment_id = $2 AND state <> 'Withdrawn'";
-    let row = sql::row(c, text, params![merchant.merchant_id(), payment]).await?;
-    row.map_or(Ok((Money::ZERO, 0)), |r| Ok((r.get("total")?, r.get("n")?)))
+/// How many numbers at WeChat the refunds of a payment have taken or will take: a refund has one for each attempt.
+pub async fn numbers_of_payment(c: &impl Conn, merchant: MerchantScope, payment: PaymentId) -> Result<i64> {
+    let text = "SELECT CAST(COALESCE(SUM(attempt), 0) AS BIGINT) AS n FROM refunds
+                WHERE merchant_id = $1 AND payment_id = $2 AND method = 'wechat' AND state <> 'Withdrawn'";
+    sql::row(c, text, params![merchant.merchant_id(), payment]).await?.map_or(Ok(0), |r| r.get("n"))
 }
 
 /// A customer's refund.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hexiao_core::id::{LineId, MerchantId, OrderId, RecordId, StockId, VoucherId};
+use hexiao_core::id::{CustomerId, LineId, MerchantId, OrderId, RecordId, SkuId, StockId, VoucherId};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::stock::{ReservationState, StockFacts};
 use hexiao_core::time::Timestamp;
@@ -247,13 +247,13 @@ pub async fn stock_of_lines(
     rows.iter().map(|r| Ok((r.get("line_id")?, r.get("stock_id")?))).collect()
 }
 
-/// Counts units a customer buys of limited SKUs; the rows whose limit would be passed are not counted, and their
-/// SKUs are missing from the answer.
+/// Counts units that a customer orders of a limited SKU; whether the limit allowed it. Units that are refunded later
+/// stay counted: the limit is on what is bought, or a scarce offer could be held and given back for ever.
 pub async fn count_purchase(
     tx: &Tx,
     merchant: MerchantScope,
-    customer: hexiao_core::id::CustomerId,
-    sku: hexiao_core::id::SkuId,
+    customer: CustomerId,
+    sku: SkuId,
     quantity: i64,
     limit: i64,
 ) -> Result<bool> {
@@ -271,13 +271,21 @@ pub async fn count_purchase(
     Ok(sql::execute(tx, text, params![merchant.merchant_id(), customer, sku, quantity, limit]).await? == 1)
 }
 
-/// Gives back what closed orders had counted.
-pub async fn uncount_purchases(tx: &Tx, merchant: MerchantScope, order: OrderId) -> Result<()> {
-    let text = "UPDATE purchase_counters SET quantity = CASE WHEN purchase_counters.quantity > q.n THEN purchase_counters.quantity - q.n ELSE 0 END
-                FROM (SELECT o.customer_id AS customer_id, l.sku_id AS sku_id, CAST(SUM(l.quantity) AS BIGINT) AS n FROM orders o
-                      JOIN order_lines l ON l.merchant_id = o.merchant_id AND l.order_id = o.id
-                      WHERE o.merchant_id = $1 AND o.id = $2 GROUP BY o.customer_id, l.sku_id) AS q
-                WHERE purchase_counters.merchant_id = $1 AND purchase_counters.customer_id = q.customer_id AND purchase_counters.sku_id = q.sku_id";
-    sql::execute(tx, text, params![merchant.merchant_id(), order]).await?;
+/// Gives back what a closed order had counted, and only that: a SKU may have got its limit, or lost it, meanwhile.
+/// Row by row in the order of the SKUs' ids, as placing an order locks them.
+pub async fn uncount_purchases(
+    tx: &Tx,
+    merchant: MerchantScope,
+    order: OrderId,
+    customer: CustomerId,
+) -> Result<()> {
+    let text = "SELECT sku_id, quantity FROM order_lines WHERE merchant_id = $1 AND order_id = $2 AND counted ORDER BY sku_id";
+    for row in sql::rows(tx, text, params![merchant.merchant_id(), order]).await? {
+        let (sku, quantity): (SkuId, i64) = (row.get("sku_id")?, row.get("quantity")?);
+        let text = "UPDATE purchase_counters SET quantity = quantity - $4
+                    WHERE merchant_id = $1 AND customer_id = $2 AND sku_id = $3 AND quantity >= $4";
+        let values = params![merchant.merchant_id(), customer, sku, quantity];
+        sql::execute_exactly(tx, 1, "counted purchases", text, values).await?;
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use clap::{Args, Parser, Subcommand};
 use hexiao_db::migrate;
 use tracing_subscriber::EnvFilter;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bench_seed::SeedArgs;
 use crate::config::{Config, LogFormat, Mode, Switch};
 use crate::init::InitArgs;
-use crate::{bench_seed, compose, demo, documents, init, jobs, serve, staff, verify, walk};
+use crate::{bench_seed, compose, demo, documents, init, jobs, password, serve, staff, verify, walk};
 
 /// 核销商城：线上购买、到店核销。
 #[derive(Parser)]
@@ -33,9 +33,18 @@ struct Cli {
     command: Command,
 }
 
+const INIT_EXAMPLES: &str = "\
+例子：
+  hexiao init                         在终端逐项询问
+  hexiao init --production --data /srv/hexiao --name 老王火锅 --owner-name 老王 \\
+    --owner-phone 13912345678 --owner-password-file password.txt \\
+    --mchid 1230000109 --appid wx1234567890abcdef
+  hexiao init --production --mchid 1230000109 --sub-mchid 1900000109   服务商模式";
+
 #[derive(Subcommand)]
 enum Command {
     /// 创建真实的第一个商家：老板、支付账号、默认规则、四份协议
+    #[command(after_help = INIT_EXAMPLES)]
     Init {
         /// 按 production 模式创建密钥和商家
         #[arg(long)]
@@ -48,8 +57,17 @@ enum Command {
     /// 启动服务
     Serve(ServeArgs),
     /// 建立或升级数据库结构
+    #[command(after_help = "\
+例子：
+  hexiao migrate                      数据目录里的 SQLite；升级程序后、启动服务前运行
+  hexiao migrate --database-url postgres://user@127.0.0.1/hexiao")]
     Migrate(DataArgs),
     /// 演示：载入演示商家并启动服务和微信模拟器
+    #[command(after_help = "\
+例子：
+  hexiao demo                         端口 8080，模拟器 8090，数据在 ./data
+  hexiao demo --port 9000 --data /tmp/hexiao-demo
+  hexiao demo --load-only             只载入数据")]
     Demo {
         #[command(flatten)]
         data: DataArgs,
@@ -61,8 +79,14 @@ enum Command {
         load_only: bool,
     },
     /// 检查数据的每一条不变式，打印第一处不成立的地方（可以在运行中的服务上执行）
+    #[command(after_help = "\
+例子：
+  hexiao verify
+  hexiao verify --data /srv/hexiao
+  hexiao verify --database-url postgres://user@127.0.0.1/hexiao || echo 数据有问题")]
     Verify(DataArgs),
     /// 员工账号
+    #[command(after_help = "例子：\n  hexiao staff reset-password --phone 13800000001")]
     Staff {
         #[command(subcommand)]
         command: StaffCommand,
@@ -75,8 +99,10 @@ enum Command {
     /// 以顾客、核销员、商家三个客户端走完整个流程，并核对每一步
     Walk(walk::WalkArgs),
     /// 打印 OpenAPI 文档
+    #[command(after_help = "例子：\n  hexiao openapi > openapi.json")]
     Openapi,
     /// 打印错误码文档
+    #[command(after_help = "例子：\n  hexiao errors > ERRORS.md")]
     Errors,
     /// 为压测准备数据
     #[command(hide = true)]
@@ -90,8 +116,11 @@ enum Command {
 
 #[derive(Subcommand)]
 enum StaffCommand {
-    /// 重设密码并退出其所有登录；密码从标准输入读取
-    #[command(after_help = "例子：\n  echo 新密码123 | hexiao staff reset-password --phone 13800000001")]
+    /// 重设密码并退出其所有登录；密码在终端询问（不显示），或从标准输入读一行
+    #[command(after_help = "\
+例子：
+  hexiao staff reset-password --phone 13800000001
+  echo 新密码123 | hexiao staff reset-password --phone 13800000001")]
     ResetPassword {
         #[command(flatten)]
         data: DataArgs,
@@ -142,6 +171,7 @@ struct DataArgs {
 #[command(after_help = "\
 例子：
   hexiao serve
+  hexiao serve --check
   hexiao serve --listen 127.0.0.1:9000 --no-simulator --wechat-url http://127.0.0.1:8090
   HEXIAO_DATABASE_URL=postgres://user@127.0.0.1/hexiao hexiao serve
 
@@ -163,6 +193,9 @@ struct ServeArgs {
     /// 微信（或另外启动的模拟器）的地址
     #[arg(long, value_name = "URL")]
     wechat_url: Option<String>,
+    /// 只检查能否启动（配置、数据库结构、密钥、支付账号），不启动服务
+    #[arg(long)]
+    check: bool,
 }
 
 impl DataArgs {
@@ -227,6 +260,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 config.wechat_pay_url = Some(url.clone());
                 config.wechat_api_url = Some(url);
             }
+            if args.check {
+                serve::check(&config).await?;
+                println!("可以启动：配置、数据库结构、密钥和支付账号都没有问题");
+                return Ok(());
+            }
             serve_until_stopped(&config, |_| Ok(())).await
         }
         Command::Migrate(data) => {
@@ -239,11 +277,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Verify(data) => verify::run(&load(data)?).await,
         Command::Staff { command: StaffCommand::ResetPassword { data, phone } } => {
             let config = load(data)?;
-            let mut password = String::new();
-            std::io::stdin().read_line(&mut password).context("不能读取标准输入")?;
+            let password = password::read_new("新密码")?;
             let db = compose::open_db(&config).await?;
             let app = compose::app(&config, db, compose::wechat_urls(&config, None), String::new()).await?;
-            staff::reset_password(&app, &phone, password.trim_end()).await
+            staff::reset_password(&app, &phone, &password).await
         }
         Command::Jobs { command: JobsCommand::List { data, dead } } => jobs::list(&load(data)?, dead).await,
         Command::Jobs { command: JobsCommand::Retry { data, id, all: _ } } => {

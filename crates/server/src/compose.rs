@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hexiao_app::clock::SystemClock;
 use hexiao_app::wechat::{Wechat, WechatSettings};
 use hexiao_app::{App, Clock, Settings};
 use hexiao_db::{Db, migrate};
 
 use crate::config::{Config, Mode, Switch};
-use crate::secrets;
 use crate::simulator::{self, MINI_SECRET};
+use crate::{private, secrets};
 
 /// Opens the database of a configuration.
 pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
     if config.database_url.is_none() {
-        secrets::create_private_dir(&config.data)?;
+        private::data_dir(&config.data)?;
     }
+    private::close_database(&config.database_url())?;
     Ok(Db::connect(&config.database_url(), config.database_connections).await?)
 }
 
 /// Makes the data folder of a development installation complete: keys and schema.
 pub async fn prepare_dev(config: &Config) -> anyhow::Result<Db> {
-    secrets::create_private_dir(&config.data)?;
+    private::data_dir(&config.data)?;
     secrets::ensure_generated(&config.keys_dir(), Mode::Dev)?;
     simulator::ensure_keys(&config.keys_dir())?;
     let db = open_db(config).await?;
@@ -79,6 +80,17 @@ pub async fn app_with_clock(
     app.check_keys().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
     app.rebase_outbox().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
     Ok(app)
+}
+
+/// Refuses to go on while customers could not pay: a pay account's keys are missing or are not what they should be.
+pub async fn check_pay_accounts(app: &App) -> anyhow::Result<()> {
+    let problems = app.pay_account_problems().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;
+    ensure!(
+        problems.is_empty(),
+        "支付账号的密钥不完整，顾客会无法付款：\n  {}\n请放好这些文件再启动，各文件的内容见 docs/CONFIGURATION.md",
+        problems.join("\n  ")
+    );
+    Ok(())
 }
 
 /// Where WeChat is: configured, the simulator, or the real one.

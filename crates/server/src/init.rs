@@ -7,13 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use hexiao_app::merchant::{Agreements, NewMerchant, NewOwner, NewPayAccount};
-use hexiao_app::wechat::Account;
+use hexiao_app::wechat::{Account, MERCHANT_FILES};
 use hexiao_core::text::{MobilePhone, clean_text};
 use hexiao_db::{merchants, migrate};
 
-use crate::compose;
 use crate::config::{Config, Mode};
-use crate::secrets;
+use crate::{compose, password, private, secrets};
 
 /// What `hexiao init` asks for. What is not given is asked at a terminal.
 #[derive(Args)]
@@ -27,7 +26,7 @@ pub struct InitArgs {
     /// 老板手机号（用来登录）
     #[arg(long)]
     pub owner_phone: Option<String>,
-    /// 老板密码所在的文件；不给则在终端询问
+    /// 老板密码所在的文件；不给则在终端询问（不显示），或从标准输入读一行
     #[arg(long, value_name = "FILE")]
     pub owner_password_file: Option<PathBuf>,
     /// 微信支付商户号（服务商模式为服务商的）
@@ -63,14 +62,14 @@ pub fn agreements(merchant: &str) -> Agreements {
 
 /// Makes the first merchant.
 pub async fn run(config: &Config, args: InitArgs) -> anyhow::Result<()> {
-    secrets::create_private_dir(&config.data)?;
+    private::data_dir(&config.data)?;
     let db = compose::open_db(config).await?;
     migrate::migrate(&db).await?;
     ensure!(merchants::first(db.reader()).await?.is_none(), "已经有商家了：hexiao init 只用于第一次");
     secrets::ensure_generated(&config.keys_dir(), config.mode)?;
     let new = gather(config, args)?;
     let keys = config.keys_dir().join("wechat").join(&new.pay_account.key_ref);
-    secrets::create_private_dir(&keys)?;
+    private::create_dir(&keys)?;
     let urls = compose::wechat_urls(config, None);
     let app = compose::app(
         &Config { mini_secret: Some("unused".to_owned().into()), ..config.clone() },
@@ -87,10 +86,7 @@ pub async fn run(config: &Config, args: InitArgs) -> anyhow::Result<()> {
         anyhow!("{} {}", refusal.message, fields.join("；"))
     })?;
     println!("商家「{name}」已创建\n  商家   {merchant}\n  老板   {owner}\n  支付账号 {account}");
-    let missing: Vec<&str> = ["merchant_key.pem", "merchant_serial.txt", "api_v3_key.txt"]
-        .into_iter()
-        .filter(|f| !keys.join(f).exists())
-        .collect();
+    let missing: Vec<&str> = MERCHANT_FILES.into_iter().filter(|f| !keys.join(f).exists()).collect();
     if !missing.is_empty() {
         println!("\n收款前请把微信支付的密钥文件放进 {}：", keys.display());
         for (file, what) in [
@@ -122,8 +118,9 @@ fn gather(config: &Config, args: InitArgs) -> anyhow::Result<NewMerchant> {
             .with_context(|| format!("不能读取 {}", path.display()))?
             .trim_end()
             .to_owned(),
-        None => ask(None, "老板密码（8 个字符以上，含字母和数字）")?,
+        None => password::read_new("老板密码")?,
     };
+    password::check(&password)?;
     if config.mode == Mode::Production && password == crate::demo::data::DEMO_PASSWORD {
         bail!("production 模式不能使用演示密码");
     }

@@ -9,6 +9,8 @@ pub mod demo;
 pub mod documents;
 pub mod init;
 pub mod jobs;
+pub mod password;
+pub mod private;
 pub mod secrets;
 pub mod serve;
 pub mod simulator;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -18,6 +18,7 @@ use hexiao_core::ticket::{TicketSigner, TicketVerifiers};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Mode;
+use crate::private;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +45,7 @@ const FILE: &str = "secrets.toml";
 
 /// Makes the keys of an installation unless they are there.
 pub fn ensure_generated(dir: &Path, origin: Mode) -> anyhow::Result<()> {
-    create_private_dir(dir)?;
+    private::create_dir(dir)?;
     if dir.join(FILE).exists() {
         return Ok(());
     }
@@ -61,11 +62,12 @@ pub fn ensure_generated(dir: &Path, origin: Mode) -> anyhow::Result<()> {
     write_private(&dir.join(FILE), &toml::to_string(&stored)?)
 }
 
-/// Reads the keys of an installation.
+/// Reads the keys of an installation. Those that others could read are closed to them.
 pub fn load(dir: &Path, mode: Mode) -> anyhow::Result<Keys> {
     let path = dir.join(FILE);
     let text = fs::read_to_string(&path)
         .with_context(|| format!("没有找到密钥文件 {}：请先运行 hexiao init", path.display()))?;
+    private::close_tree(dir)?;
     // The error's own text would quote the file.
     let stored: Stored =
         toml::from_str(&text).map_err(|_| anyhow!("密钥文件 {} 的格式不对", path.display()))?;
@@ -114,15 +116,6 @@ fn unhex(text: &str) -> anyhow::Result<[u8; 32]> {
     bytes.try_into().map_err(|_| anyhow!("密钥文件里有一项的长度不对"))
 }
 
-/// Creates a folder that only its owner may enter.
-pub fn create_private_dir(dir: &Path) -> anyhow::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("不能创建目录 {}", dir.display()))
-}
-
 /// Writes a file that only its owner may read, whole or not at all; an existing one is never overwritten.
 pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let explain = || format!("不能写入 {}", path.display());
@@ -147,7 +140,7 @@ pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 /// Makes the key files of a pay account for the simulator: a merchant key, its serial, an APIv3 key. Answers the
 /// public half.
 pub fn generate_merchant_keys(dir: &Path) -> anyhow::Result<()> {
-    create_private_dir(dir)?;
+    private::create_dir(dir)?;
     if dir.join("merchant_key.pem").exists() {
         return Ok(());
     }

@@ -106,6 +106,9 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let urls = compose::wechat_urls(config, simulator.as_ref().map(SimHandle::url).as_deref());
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let app = compose::app(config, db, urls, public_url).await?;
+    if config.mode == Mode::Production {
+        compose::check_pay_accounts(&app).await?;
+    }
     let (stop, mut tasks) = run(app.clone(), listener, http_settings(config))?;
     let mut metrics_url = format!("http://{address}/metrics");
     if let Some(listener) = metrics_listener {
@@ -119,6 +122,14 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         }));
     }
     Ok(Running { url: format!("http://{address}"), metrics_url, simulator, app, stop, tasks })
+}
+
+/// Looks at everything that a start would refuse, and starts nothing: configuration, schema, keys, pay accounts.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    config.check()?;
+    let db = compose::open_db(config).await?;
+    let app = compose::app(config, db, compose::wechat_urls(config, None), String::new()).await?;
+    compose::check_pay_accounts(&app).await
 }
 
 /// Serves use cases on a listener, and their worker.

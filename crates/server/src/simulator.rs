@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use hexiao_wechat_sim::{PlatformKeys, SimConfig, SimHandle, SimMerchant, SimMiniProgram, SubMerchant};
 
-use crate::secrets::{create_private_dir, generate_merchant_keys, write_private};
+use crate::private;
+use crate::secrets::{generate_merchant_keys, write_private};
 
 /// The key folder of the demo merchant's own account (direct mode).
 pub const DIRECT_REF: &str = "demo-direct";
@@ -25,7 +26,7 @@ pub const MINI_SECRET: &str = "simulator-only-secret";
 /// Makes the simulator's keys and those of the demo accounts unless they are there.
 pub fn ensure_keys(keys_dir: &Path) -> anyhow::Result<PlatformKeys> {
     let own = keys_dir.join("simulator");
-    create_private_dir(&own)?;
+    private::create_dir(&own)?;
     if !own.join("platform_cert.pem").exists() {
         let pem = PlatformKeys::generate()?.to_pem();
         write_private(&own.join("platform_key.pem"), &pem.private_key_pem)?;

@@ -143,6 +143,7 @@ pub(super) struct SkuBody {
     #[schema(value_type = Option<String>)]
     binding: Option<Binding>,
     per_order_limit: Option<u32>,
+    /// Counts from when it is set. Units that are refunded still count; those of an order that is closed unpaid do not.
     per_customer_limit: Option<u32>,
     /// True when not given.
     return_on_refund: Option<bool>,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test stops where it fails")]
 
+mod agreements;
 mod auth;
 mod bad_bodies;
 mod bad_input;
@@ -18,6 +19,7 @@ mod products;
 mod prune;
 mod race;
 mod redemptions;
+mod refund_numbers;
 mod refunds;
 mod reversals;
 mod sellable;

@@ -51,6 +51,7 @@ const COUNTER: &[&str] = &["owner", "operator", "store_manager", "verifier"];
 const MANAGERS: &[&str] = &["owner", "operator", "store_manager"];
 const HEADQUARTERS: &[&str] = &["owner", "operator", "finance"];
 const MERCHANDISERS: &[&str] = &["owner", "operator"];
+const OWNERS: &[&str] = &["owner"];
 const BOOKKEEPERS: &[&str] = &["owner", "finance"];
 
 use Others::{Missing, Own, Refused};
@@ -87,14 +88,16 @@ impl Operation {
         for (name, id) in ids {
             path = path.replace(&format!("{{{name}}}"), id);
         }
-        path
+        // No row's id: one of four words.
+        path.replace("{kind}", "user_agreement")
     }
 
     /// The path with something else in the place of its row.
     pub(crate) fn path_with(&self, row: &str) -> Option<String> {
         let path = self.path.split('?').next().unwrap_or_default();
         let (before, rest) = path.split_once('{')?;
-        Some(format!("{before}{row}{}", rest.split_once('}')?.1))
+        let after = rest.split_once('}')?.1.replace("{kind}", "user_agreement");
+        Some(format!("{before}{row}{after}"))
     }
 
     pub(crate) fn body(&self, ids: &Ids) -> Option<Value> {
@@ -170,6 +173,8 @@ fn public() -> Vec<Operation> {
         get("/api/v1/customer/stores/{store}/categories", Public, Own),
         get("/api/v1/customer/stores/{store}/products", Public, Own),
         get("/api/v1/customer/products/{product}?store_id={store}", Public, Own),
+        get("/api/v1/customer/merchants/{merchant}/agreements", Public, Own),
+        get("/api/v1/customer/merchants/{merchant}/agreements/{kind}", Public, Own),
         // Only WeChat can sign these. Without an account in the address there are two that could be meant.
         post("/api/v1/notify/wechat/payments/{pay_account}", Public, Own).with(unsigned).answering(401),
         post("/api/v1/notify/wechat/refunds/{pay_account}", Public, Own).with(unsigned).answering(401),
@@ -314,6 +319,9 @@ fn stores_and_staff() -> Vec<Operation> {
             .with(|ids| json!({"store_id": ids["store"], "resting": false})),
         get("/api/v1/merchant/staff", Staff(MANAGERS), Own),
         post("/api/v1/merchant/staff", Staff(MANAGERS), Missing).with(new_account),
+        get("/api/v1/merchant/agreements/{kind}", Staff(OWNERS), Own),
+        op(Method::PUT, "/api/v1/merchant/agreements/{kind}", Staff(OWNERS), Own)
+            .with(|_| json!({"body": "# 用户协议\n\n1. 先付款，后到店。"})),
         get("/api/v1/merchant/staff/{verifier}", Staff(MANAGERS), Missing),
         patch("/api/v1/merchant/staff/{verifier}", Staff(MANAGERS), Missing).with(account_edit),
     ]

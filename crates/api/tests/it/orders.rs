@@ -127,6 +127,71 @@ on_both!(limits_of_an_order_and_of_a_customer, |app| async {
     app.verify().await;
 });
 
+on_both!(twenty_orders_wait_for_their_payment_and_no_more, |app| async {
+    let customer = app.customer("小王").await;
+    let shop = app.shop(1, 100, None).await;
+    let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
+    let mut ids = Vec::new();
+    for key in &keys {
+        let placed = customer.post_key(ORDERS, key, body(&shop, &[(&shop.sku, 1)])).await.expect(201);
+        ids.push(text(&placed["id"]).to_owned());
+    }
+    let full = || async { app.order(&customer, &shop, 1).await };
+    refused(&full().await, 409, "too_many_unpaid", "");
+    // A repeated request makes nothing new; somebody else and another merchant are not concerned.
+    customer.post_key(ORDERS, &keys[0], body(&shop, &[(&shop.sku, 1)])).await.expect(200);
+    placed(&app, &app.customer("小李").await, &shop, 1).await;
+    let elsewhere = shop_of(&app.other_owner().await, 100, 1).await;
+    placed(&app, &customer, &elsewhere, 1).await;
+    // Cancelled, paid or out of time: there is room again.
+    customer.post(&format!("{}/close", order_path(&ids[0])), json!({})).await.expect(200);
+    placed(&app, &customer, &shop, 1).await;
+    refused(&full().await, 409, "too_many_unpaid", "");
+    let sheet = app.sheet(&customer, &ids[1]).await;
+    app.pay(&sheet);
+    order_in(&customer, &ids[1], "Paid").await;
+    placed(&app, &customer, &shop, 1).await;
+    refused(&full().await, 409, "too_many_unpaid", "");
+    app.advance(seconds(16 * 60));
+    let customer = app.customer("小王").await;
+    order_in(&customer, &ids[2], "Closed").await;
+    wait_until("the others are closed too", async || app.order(&customer, &shop, 1).await.status == 201)
+        .await;
+    app.verify().await;
+});
+
+on_both!(a_limit_gives_back_what_it_counted, |app| async {
+    let (owner, customer) = (app.owner().await, app.customer("小王").await);
+    let shop = shop_with(&app, json!({})).await;
+    let path = format!("/api/v1/merchant/skus/{}", shop.sku);
+    let limit = async |limit: Value| {
+        owner.patch(&path, json!({"per_customer_limit": limit})).await.expect(200);
+    };
+    let close = async |id: &str| {
+        customer.post(&format!("{}/close", order_path(id)), json!({})).await.expect(200);
+    };
+    let before = placed(&app, &customer, &shop, 3).await;
+    limit(json!(3)).await;
+    let counted = placed(&app, &customer, &shop, 2).await;
+    // It was not counted when it was placed, so closing it frees nothing.
+    close(&before).await;
+    refused(&app.order(&customer, &shop, 2).await, 409, "purchase_limit", "lines[0].quantity");
+    // It was counted, so closing it does, also when there is no limit any more.
+    limit(Value::Null).await;
+    let free = placed(&app, &customer, &shop, 3).await;
+    close(&counted).await;
+    close(&free).await;
+    limit(json!(3)).await;
+    let bought = app.buy(&customer, &shop, 3).await;
+    // What is refunded stays bought.
+    let refund = format!("{}/refunds", order_path(&bought.order));
+    let refund = customer.post_key(&refund, "all", json!({"reason": "不想要了"})).await.expect(201);
+    let refund = format!("/api/v1/customer/refunds/{}", text(&refund["id"]));
+    wait_until("the refund is done", async || customer.get(&refund).await.body["state"] == "Succeeded").await;
+    refused(&app.order(&customer, &shop, 1).await, 409, "purchase_limit", "lines[0].quantity");
+    app.verify().await;
+});
+
 on_both!(an_unpaid_order_closes_when_its_time_is_over, |app| async {
     let customer = app.customer("小王").await;
     let shop = app.shop(1, 100, Some(5)).await;

@@ -364,3 +364,14 @@ on_both!(both_kinds_of_platform_key_are_believed, |app| async {
     }
     app.verify().await;
 });
+
+on_both!(a_pay_account_without_its_keys_is_named, |app| async {
+    app.other_owner().await;
+    assert!(app.app.pay_account_problems().await.unwrap().is_empty());
+    let folder = app.data().join("keys/wechat/demo-partner");
+    std::fs::remove_file(folder.join("merchant_key.pem")).unwrap();
+    let problems = app.app.pay_account_problems().await.unwrap();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("1900000002"), "{problems:?}");
+    assert!(problems[0].contains("merchant_key.pem"), "{problems:?}");
+});

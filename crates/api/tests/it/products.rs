@@ -285,6 +285,46 @@ on_both!(publishing_needs_a_store_a_sku_and_time, |app| async {
     assert_eq!(answer.body["error"]["message"], "目前只能上架到店核销商品");
 });
 
+on_both!(an_offered_product_keeps_to_what_wechat_refunds, |app| async {
+    let owner = app.owner().await;
+    store(&owner, "静安店").await;
+    let day = |n: i64| (chrono::Utc::now() + chrono::Duration::days(n)).date_naive().to_string();
+    let dates = |to: i64| json!({"validity": {"from": day(-30), "to": day(to)}});
+    let product = create(&owner, minimal("双人火锅")).await;
+    // While nobody can buy it, its dates are nobody's business.
+    assert_eq!(owner.patch(&sku_path(&product), dates(400)).await.status, 200);
+    assert_eq!(owner.patch(&sku_path(&product), dates(300)).await.status, 200);
+    publish(&owner, &product).await;
+
+    let edit = async |patch: Value| owner.patch(&sku_path(&product), patch).await;
+    refused(&edit(dates(400)).await, 400, "invalid_field", "validity.to");
+    refused(&edit(dates(-2)).await, 400, "invalid_field", "validity.to");
+    let mut far = dates(400);
+    far["refund"] = json!("none");
+    assert_eq!(edit(far).await.status, 200, "what is not refunded may be far away");
+    refused(&edit(json!({"refund": "any_time"})).await, 400, "invalid_field", "validity.to");
+    let mut near = dates(300);
+    near["refund"] = json!("any_time");
+    assert_eq!(edit(near).await.status, 200);
+
+    let add = async |to: i64| {
+        let sku = with(minimal("x")["skus"][0].clone(), "/validity", dates(to)["validity"].clone());
+        owner.post(&format!("{}/skus", path(&product)), sku).await
+    };
+    refused(&add(400).await, 400, "invalid_field", "validity.to");
+    refused(&add(-2).await, 400, "invalid_field", "validity.to");
+    let added = add(5).await.expect(201);
+    let added = format!("/api/v1/merchant/skus/{}", added["skus"][1]["id"].as_str().unwrap());
+
+    // Dates that are over keep nothing else from being edited; but such a SKU is not offered anew.
+    app.advance(std::time::Duration::from_hours(24 * 10));
+    let owner = app.sign_in("13800000001", hexiao_testkit::PASSWORD).await.unwrap();
+    owner.patch(&added, json!({"price_fen": 900})).await.expect(200);
+    owner.patch(&sku_path(&product), json!({"price_fen": 900})).await.expect(200);
+    owner.patch(&added, json!({"active": false})).await.expect(200);
+    refused(&owner.patch(&added, json!({"active": true})).await, 400, "invalid_field", "validity.to");
+});
+
 on_both!(a_delisted_product_is_gone_for_customers, |app| async {
     let owner = app.owner().await;
     let store = store(&owner, "静安店").await;

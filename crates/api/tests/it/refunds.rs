@@ -14,12 +14,12 @@ const MCHID: &str = "1900000001";
 const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// Some uses of the first voucher.
-fn uses(bought: &Bought, quantity: u32) -> Value {
+pub(crate) fn uses(bought: &Bought, quantity: u32) -> Value {
     json!([{"voucher_id": bought.vouchers[0], "quantity": quantity}])
 }
 
 /// Asks for a refund; its id.
-async fn asked(customer: &Client, bought: &Bought, items: Value) -> String {
+pub(crate) async fn asked(customer: &Client, bought: &Bought, items: Value) -> String {
     text(&ask_refund(customer, &bought.order, items, &key()).await.expect(201)["id"]).to_owned()
 }
 
@@ -31,7 +31,7 @@ async fn card(app: &TestApp, customer: &Client) -> (Shop, Bought) {
 }
 
 /// A refund that WeChat has taken and does not end by itself; its number there.
-async fn held(
+pub(crate) async fn held(
     app: &TestApp,
     owner: &Client,
     customer: &Client,

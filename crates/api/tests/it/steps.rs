@@ -134,6 +134,11 @@ pub(crate) async fn damage_refund(app: &TestApp, set: &str, refund: &str) {
     damage::<hexiao_core::id::RefundId>(app, "refunds", set, refund).await;
 }
 
+/// Writes to a payment what no API can.
+pub(crate) async fn damage_payment(app: &TestApp, set: &str, payment: &str) {
+    damage::<hexiao_core::id::PaymentId>(app, "payments", set, payment).await;
+}
+
 /// Writes to an order what no API can.
 pub(crate) async fn damage_order(app: &TestApp, set: &str, order: &str) {
     damage::<hexiao_core::id::OrderId>(app, "orders", set, order).await;

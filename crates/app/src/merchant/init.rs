@@ -1,14 +1,17 @@
 //! A real merchant's beginning: the merchant, its first owner, its account at WeChat Pay, its four agreement texts.
 
 use chrono_tz::Tz;
+use hexiao_core::agreement::{AgreementKind, clean_agreement};
 use hexiao_core::catalog::Role;
 use hexiao_core::id::{MerchantId, PayAccountId, StaffId};
+use hexiao_core::reason::Refusal;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::text::MobilePhone;
 use hexiao_core::time::{BusinessDay, Timestamp};
+use hexiao_db::agreements::{Agreement, Heading};
 use hexiao_db::merchants::{self, Merchant, PayAccount};
 use hexiao_db::staff::{self, SealedPhone, Staff};
-use hexiao_db::{Tx, audit, transact};
+use hexiao_db::{Tx, agreements, audit, transact};
 use hexiao_wechat::Account;
 use serde_json::json;
 
@@ -70,6 +73,22 @@ pub struct Agreements {
     pub after_sales_policy: String,
 }
 
+impl Agreements {
+    fn first_versions(&self, now: Timestamp) -> Result<Vec<Agreement>, Refusal> {
+        let first = |kind: &AgreementKind| {
+            let body = match kind {
+                AgreementKind::UserAgreement => &self.user_agreement,
+                AgreementKind::PrivacyPolicy => &self.privacy_policy,
+                AgreementKind::RedemptionRules => &self.redemption_rules,
+                AgreementKind::AfterSalesPolicy => &self.after_sales_policy,
+            };
+            let body = clean_agreement(body).map_err(|e| Refusal::field(kind.title(), e.to_string()))?;
+            Ok(Agreement { heading: Heading { kind: *kind, version: 1, published_at: now }, body })
+        };
+        AgreementKind::ALL.iter().map(first).collect()
+    }
+}
+
 impl App {
     /// Creates a merchant with everything it needs to open its first store.
     pub async fn create_merchant(&self, new: NewMerchant) -> Result<(MerchantId, StaffId, PayAccountId)> {
@@ -98,8 +117,9 @@ impl App {
         };
         let phone = seal_phone(&self.keys, &new.owner.phone, owner.id);
         let account = pay_account(merchant_id, new.pay_account);
+        let texts = new.agreements.first_versions(now)?;
         let done: Result<()> =
-            transact!(self.db, |tx| create(&tx, &merchant, (&owner, &phone), &account, &new.agreements, now));
+            transact!(self.db, |tx| create(&tx, &merchant, (&owner, &phone), &account, &texts, now));
         done?;
         Ok((merchant_id, owner.id, account.id))
     }
@@ -120,20 +140,15 @@ async fn create(
     merchant: &Merchant,
     (owner, phone): (&Staff, &SealedPhone),
     account: &PayAccount,
-    agreements: &Agreements,
+    texts: &[Agreement],
     now: Timestamp,
 ) -> Result<()> {
     merchants::insert(tx, merchant, now).await?;
     staff::insert(tx, owner, phone, &[]).await?;
     merchants::insert_pay_account(tx, account, now).await?;
     let scope = MerchantScope::of_system(merchant.id);
-    for (kind, body) in [
-        ("user_agreement", &agreements.user_agreement),
-        ("privacy_policy", &agreements.privacy_policy),
-        ("redemption_rules", &agreements.redemption_rules),
-        ("after_sales_policy", &agreements.after_sales_policy),
-    ] {
-        merchants::insert_agreement(tx, scope, new_id(), kind, body, now).await?;
+    for text in texts {
+        agreements::insert(tx, scope, new_id(), text).await?;
     }
     let detail = json!({"name": merchant.name, "owner_id": owner.id, "pay_account_id": account.id});
     audit::record(tx, scope, None, "merchant.create", &merchant.id.to_string(), &detail, now).await?;

@@ -1,6 +1,7 @@
 //! What headquarters and store managers set up: the merchant, its stores, products, stock and staff. Each change leaves a row in the
 //! audit log, in the same transaction.
 
+mod agreements;
 mod init;
 mod product_checks;
 mod product_edit;

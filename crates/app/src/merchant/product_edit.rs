@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::product_checks::{media_problems, problem, refuse_if, sanitise, sku_problems};
 use super::product_input::{Edit, MAX_STORES, ProductPatch, SkuPatch, rule_id, sorted};
-use super::products::{check_stores, incomplete, lock, reload};
+use super::products::{check_stores, incomplete, lock, reload, stay_in_time};
 use super::{changes, check_version};
 use crate::auth::StaffPrincipal;
 use crate::context::App;
@@ -147,12 +147,17 @@ async fn edit_sku(
     let merchant = staff.merchant();
     let missing = || Refusal::with_message(Reason::NotFound, "没有找到这个规格");
     let product_id = catalog::product_of_sku(tx, merchant, id).await?.ok_or_else(missing)?;
-    lock(tx, staff, product_id).await?;
+    let product = lock(tx, staff, product_id).await?.product;
     let before = catalog::lock_sku(tx, merchant, id).await?.ok_or_else(missing)?;
     check_version(patch.version, before.version)?;
     let mut sku = before.clone();
     patch.clone().apply(&mut sku);
     refuse_if(Reason::InvalidField, sku_problems("", &sku))?;
+    if (&sku.rule.validity, sku.rule.refund, sku.active)
+        != (&before.rule.validity, before.rule.refund, before.active)
+    {
+        stay_in_time(&product, &sku, now)?;
+    }
     let detail = changes(&sku_facts(&before), &sku_facts(&sku));
     write_sku(tx, staff, sku, now).await?;
     record(tx, staff, "sku.update", &id.to_string(), &detail.into(), now).await?;

@@ -210,7 +210,11 @@ async fn add_sku(
     let detail = json!({ "product_id": product_id, "name": new.name, "price_fen": new.price });
     let subject = ids.first().map_or_else(String::new, SkuId::to_string);
     audit::record(tx, staff.merchant(), Some(staff.staff_id), "sku.create", &subject, &detail, now).await?;
-    reload(tx, staff, product_id).await
+    let after = reload(tx, staff, product_id).await?;
+    for sku in after.skus.iter().filter(|sku| ids.contains(&sku.id)) {
+        stay_in_time(&after.product, sku, now)?;
+    }
+    Ok(after)
 }
 
 /// The whole product, locked: who edits a product or its SKUs does so alone.
@@ -241,7 +245,9 @@ async fn publish(tx: &Tx, staff: &StaffPrincipal, id: ProductId, now: Timestamp)
         }
     }
     let mut problems = incomplete(tx, staff.merchant(), &detail).await?;
-    problems.extend(out_of_time(&detail.skus, now));
+    for (i, sku) in detail.skus.iter().enumerate() {
+        problems.extend(out_of_time(&format!("skus[{i}]."), sku, now));
+    }
     refuse_if(Reason::PublishIncomplete, problems)?;
     set_state(tx, staff, &detail.product, ProductState::Listed, "product.publish", now).await
 }
@@ -293,19 +299,31 @@ pub(super) async fn incomplete(
     Ok(out)
 }
 
-/// Fixed dates that are over, or too far away for a refund through WeChat.
-fn out_of_time(skus: &[Sku], now: Timestamp) -> Vec<FieldError> {
-    let latest = now.plus(Duration::days(i64::from(MAX_REFUNDABLE_DAYS)));
-    let mut out = Vec::new();
-    for (i, sku) in skus.iter().enumerate().filter(|(_, sku)| sku.active) {
-        let Validity::Fixed { .. } = sku.rule.validity else { continue };
-        let (_, to) = sku.rule.validity_from(now);
-        let path = format!("skus[{i}].validity.to");
-        if to <= now {
-            out.push(problem(path, "有效期已经结束"));
-        } else if sku.rule.refund != RefundPolicy::None && to > latest {
-            out.push(problem(path, "可退款的商品有效期最长 350 天（微信只支持一年内退款）"));
-        }
+/// Fixed dates that are over, or too far away for a refund through WeChat, as a problem of the fields under `path`.
+fn out_of_time(path: &str, sku: &Sku, now: Timestamp) -> Option<FieldError> {
+    let Validity::Fixed { .. } = sku.rule.validity else { return None };
+    if !sku.active {
+        return None;
     }
-    out
+    let (_, to) = sku.rule.validity_from(now);
+    let latest = now.plus(Duration::days(i64::from(MAX_REFUNDABLE_DAYS)));
+    let message = if to <= now {
+        "有效期已经结束"
+    } else if sku.rule.refund != RefundPolicy::None && to > latest {
+        "可退款的商品有效期最长 350 天（微信只支持一年内退款）"
+    } else {
+        return None;
+    };
+    Some(problem(format!("{path}validity.to"), message))
+}
+
+/// Refuses dates of a SKU of an offered product that publishing it would refuse. Asked when a SKU comes or its dates
+/// change: what was fine then only comes nearer, and one that is over must not keep its product from being edited.
+pub(super) fn stay_in_time(product: &Product, sku: &Sku, now: Timestamp) -> Result<(), Refusal> {
+    match product.state {
+        ProductState::Listed => {
+            refuse_if(Reason::InvalidField, out_of_time("", sku, now).into_iter().collect())
+        }
+        ProductState::Draft | ProductState::Delisted | ProductState::Removed => Ok(()),
+    }
 }

@@ -124,7 +124,7 @@ async fn close_one(tx: &Tx, request: &CloseRequest, order: &Order, now: Timestam
     orders::mark_closed(tx, request.merchant, order.id, request.reason, now).await?;
     let reservations = stock::open_reservations(tx, request.merchant, &[order.id]).await?;
     stock::release(tx, request.merchant, &reservations).await?;
-    stock::uncount_purchases(tx, request.merchant, order.id).await?;
+    stock::uncount_purchases(tx, request.merchant, order.id, order.customer_id).await?;
     let event = orders::NewEvent {
         merchant_id: order.merchant_id,
         id: new_id(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Duration;
 use hexiao_core::id::{CustomerId, LineId, OrderId, StockId};
 use hexiao_core::number::OrderNumber;
-use hexiao_core::order::{Fulfilment, OrderState};
+use hexiao_core::order::{Fulfilment, MAX_UNPAID_ORDERS, OrderState};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::stock::{ReservationState, StockFacts, check_available};
@@ -13,7 +13,7 @@ use hexiao_core::time::Timestamp;
 use hexiao_db::idempotency::{self, Claim, Key};
 use hexiao_db::orders::{self, Actor, Line, Order};
 use hexiao_db::stock::{self, Reservation};
-use hexiao_db::{DbError, Tx, merchants, store_facts, transact};
+use hexiao_db::{DbError, Tx, customers, merchants, store_facts, transact};
 use serde::Serialize;
 
 use super::quote::{QuoteRequest, Quoted, quote_in, wanted};
@@ -122,6 +122,7 @@ async fn place_one(
 ) -> Result<OrderId> {
     let owner = merchants::get(tx, merchant).await?.ok_or(Reason::NotFound)?;
     let quoted = quote_in(tx, &request.quote, now).await?;
+    check_unpaid(tx, merchant, request.customer_id).await?;
     let reserved = decide_stock(tx, merchant, &quoted).await?;
     count_limits(tx, merchant, request.customer_id, &quoted).await?;
     let (order, lines) = build(merchant, request, &quoted, owner.order_ttl_s, now);
@@ -152,6 +153,14 @@ async fn place_one(
 /// An order number is random: one in ten thousand million meets another and is drawn again.
 fn number_taken(error: DbError) -> DbError {
     if error.is_unique_violation("number") { DbError::Stale("order number") } else { error }
+}
+
+/// Refuses one unpaid order too many. The lock on the customer makes it exact: their next order waits here until this
+/// one is committed.
+async fn check_unpaid(tx: &Tx, merchant: MerchantScope, customer: CustomerId) -> Result<()> {
+    customers::lock(tx, &[customer]).await?;
+    let unpaid = orders::count_unpaid(tx, merchant, customer).await?;
+    if unpaid < MAX_UNPAID_ORDERS { Ok(()) } else { Err(Reason::TooManyUnpaid.into()) }
 }
 
 /// Locks the stock rows and checks every line; what to reserve of each row.
@@ -251,6 +260,8 @@ fn build(
         pay: l.price.pay,
         rule_id: l.sku.rule_id,
         return_on_refund: l.sku.return_on_refund,
+        // What `count_limits` has counted.
+        counted: l.sku.per_customer_limit.is_some(),
     };
     let lines = (0..).zip(&quoted.lines).map(line).collect();
     (order, lines)

@@ -8,7 +8,7 @@ use hexiao_core::money::Money;
 use hexiao_core::order::OrderState;
 use hexiao_core::payment::{Method, PaymentState};
 use hexiao_core::reason::{Reason, Refusal};
-use hexiao_core::refund::{MAX_REFUNDS_PER_PAYMENT, RefundCause, RefundState, uses_worth};
+use hexiao_core::refund::{MAX_REFUND_NUMBERS, RefundCause, RefundState, uses_worth};
 use hexiao_core::rule::RefundPolicy;
 use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::time::Timestamp;
@@ -128,8 +128,7 @@ async fn create_one(
     if order.state != OrderState::Paid || payment.state != PaymentState::Succeeded {
         return Err(Refusal::with_message(Reason::NotRefundable, "订单没有可退的款项").into());
     }
-    let (_, count) = refunds::sum_of_payment(tx, merchant, payment.id).await?;
-    if count >= MAX_REFUNDS_PER_PAYMENT {
+    if refunds::numbers_of_payment(tx, merchant, payment.id).await? >= MAX_REFUND_NUMBERS {
         return Err(Reason::RefundLimit.into());
     }
     let ids = vouchers::ids_of_order(tx, merchant, order.id).await?;

@@ -260,7 +260,7 @@ fn abnormal_text(refund: &Refund) -> &'static str {
 }
 
 /// It does not go on by itself: an alarm for the merchant and a word to the customer.
-async fn stuck(tx: &Tx, refund: &Refund, now: Timestamp) -> Result<()> {
+pub(super) async fn stuck(tx: &Tx, refund: &Refund, now: Timestamp) -> Result<()> {
     metrics::counter!("refunds_stuck_total", "state" => refund.state.as_str()).increment(1);
     tracing::error!(alarm = "refund_stuck", refund = %refund.id, state = %refund.state, "a refund needs a person");
     let what = Happened::RefundStuck { amount_fen: refund.amount.as_fen() };

@@ -6,7 +6,7 @@ use hexiao_core::id::RefundId;
 use hexiao_core::ledger::LedgerEvent;
 use hexiao_core::reason::Reason;
 use hexiao_core::refund::{
-    BlockedReason, REFUND_SPACING_S, RefundCause, RefundEvent, RefundState, out_refund_no,
+    BlockedReason, MAX_REFUND_NUMBERS, REFUND_SPACING_S, RefundCause, RefundEvent, RefundState, out_refund_no,
 };
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
@@ -15,7 +15,7 @@ use hexiao_db::refunds::{self, Refund};
 use hexiao_db::{Tx, ledger, orders, transact};
 use hexiao_wechat::{CallError, ErrorCode, PayClient, RefundRequest};
 
-use super::record::{Said, log_event};
+use super::record::{Said, log_event, stuck};
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::jobs::Outcome;
@@ -171,8 +171,15 @@ async fn prepare(tx: &Tx, merchant: MerchantScope, id: RefundId, now: Timestamp)
         | RefundState::ManuallyDone => return Ok(Next::Nothing),
     }
     let spacing = Duration::seconds(REFUND_SPACING_S);
-    let first = refund.submitted_at.is_none();
-    if !payments::begin_refund(tx, merchant, payment.id, refund.id, first, now.minus(spacing), now).await? {
+    if refund.state == RefundState::Closed
+        && refunds::numbers_of_payment(tx, merchant, payment.id).await? >= MAX_REFUND_NUMBERS
+    {
+        return no_number_left(tx, &refund, now).await;
+    }
+    let new_number = refund.submitted_at.is_none() || refund.state == RefundState::Closed;
+    if !payments::begin_refund(tx, merchant, payment.id, refund.id, new_number, now.minus(spacing), now)
+        .await?
+    {
         let free_at = payment.last_refund_at.map_or(now, |at| at.plus(spacing));
         // The one in flight may take days: look again now and then.
         let pause = Duration::seconds(if payment.refund_in_flight.is_some() { 15 } else { 2 });
@@ -201,6 +208,22 @@ async fn prepare(tx: &Tx, merchant: MerchantScope, id: RefundId, now: Timestamp)
         book(tx, merchant, &next, now).await?;
     }
     Ok(Next::Send(Box::new((next, payment, from == RefundState::Blocked))))
+}
+
+/// WeChat gave up on the last number that it lets this payment have: we refuse the next one in its place, so that a
+/// person can pay by hand.
+async fn no_number_left(tx: &Tx, refund: &Refund, now: Timestamp) -> Result<Next> {
+    let next = Refund {
+        state: refund.state.after(RefundEvent::Submit)?.after(RefundEvent::Block)?,
+        blocked_reason: Some(BlockedReason::Quota),
+        error: Some("这笔支付在微信的退款次数已用完，请线下退给顾客后登记".to_owned()),
+        ..refund.clone()
+    };
+    refunds::update(tx, &next, refund.state).await?;
+    let note = next.error.clone().unwrap_or_default();
+    log_event(tx, &next, RefundEvent::Block.as_str(), orders::Actor::System, note, now).await?;
+    stuck(tx, &next, now).await?;
+    Ok(Next::Nothing)
 }
 
 /// The money leaves the liability (or the suspense of a late payment) when the refund is first sent.

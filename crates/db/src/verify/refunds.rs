@@ -22,7 +22,11 @@ pub(super) fn checks() -> Vec<Check> {
             IN_FLIGHT,
         ),
         Check::sql("refunds_in_flight", "A payment has at most one refund in flight.", ALL_IN_FLIGHT),
-        Check::sql("refund_count", "A payment counts its refunds that were sent: at most 50.", COUNT),
+        Check::sql(
+            "refund_count",
+            "A payment counts the numbers of its refunds that were sent: at most 50.",
+            COUNT,
+        ),
         Check::sql("refund_booked", "A refund is booked if, and only if, it was sent.", BOOKED),
     ]
 }
@@ -74,9 +78,9 @@ const ALL_IN_FLIGHT: &str = "
     GROUP BY merchant_id, payment_id HAVING COUNT(*) > 1";
 
 const COUNT: &str = "
-    SELECT 'payments' AS tbl, p.merchant_id, p.id, 'counts ' || p.refund_count || '; ' || COALESCE(r.n, 0) || ' were sent' AS detail
+    SELECT 'payments' AS tbl, p.merchant_id, p.id, 'counts ' || p.refund_count || '; ' || COALESCE(r.n, 0) || ' numbers were sent' AS detail
     FROM payments p
-    LEFT JOIN (SELECT merchant_id, payment_id, COUNT(*) AS n FROM refunds WHERE submitted_at IS NOT NULL GROUP BY merchant_id, payment_id) r
+    LEFT JOIN (SELECT merchant_id, payment_id, SUM(attempt) AS n FROM refunds WHERE submitted_at IS NOT NULL GROUP BY merchant_id, payment_id) r
         ON r.merchant_id = p.merchant_id AND r.payment_id = p.id
     WHERE p.refund_count <> COALESCE(r.n, 0) OR p.refund_count > 50";
 

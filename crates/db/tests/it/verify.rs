@@ -297,7 +297,7 @@ fn many_rows(n: usize) -> Vec<(&'static str, NewRow)> {
         ),
         (
             "order_lines",
-            new_row! { merchant_id: merchant, id: id("li"), order_id: id("or"), line_no: 1i64, product_id: product, sku_id: sku, product_name: "P", sku_name: "K", quantity: UNITS, uses: 3i64, unit_price_fen: price, goods_fen: pay, discount_fen: 0i64, pay_fen: pay, rule_id: 7i64, return_on_refund: false },
+            new_row! { merchant_id: merchant, id: id("li"), order_id: id("or"), line_no: 1i64, product_id: product, sku_id: sku, product_name: "P", sku_name: "K", quantity: UNITS, uses: 3i64, unit_price_fen: price, goods_fen: pay, discount_fen: 0i64, pay_fen: pay, rule_id: 7i64, return_on_refund: false, counted: false },
         ),
         ("order_events", event("create", "PendingPayment", 10)),
         ("order_events", event("pay", "Paid", 20)),

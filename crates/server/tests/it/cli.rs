@@ -16,25 +16,25 @@ use serde_json::json;
 
 use crate::support::{Port, eventually};
 
-const OWNER: &str = "13812345678";
+pub(crate) const OWNER: &str = "13812345678";
 
 /// What a call came to.
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
     #[track_caller]
-    fn success(self) -> String {
+    pub(crate) fn success(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
     /// It must have failed, in words that contain all of these.
     #[track_caller]
-    fn refused(self, words: &[&str]) {
+    pub(crate) fn refused(self, words: &[&str]) {
         assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
         for word in words {
             assert!(self.err.contains(word), "no {word:?} in: {}", self.err);
@@ -44,44 +44,44 @@ impl Ended {
 }
 
 /// A folder to call the program in.
-struct Place(tempfile::TempDir);
+pub(crate) struct Place(pub(crate) tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// With keys, which take a second to make.
-    fn with_keys() -> Self {
+    pub(crate) fn with_keys() -> Self {
         let place = Self::new();
         prepare_data(&place.data());
         place
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.0.path().join("data")
     }
 
-    fn database_url(&self) -> String {
+    pub(crate) fn database_url(&self) -> String {
         format!("sqlite://{}", self.data().join("hexiao.db").display())
     }
 
-    fn configure(&self, toml: &str) {
+    pub(crate) fn configure(&self, toml: &str) {
         std::fs::write(self.0.path().join("hexiao.toml"), toml).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
         command.env_remove("HEXIAO_DATABASE_URL").env("RUST_LOG", "warn");
         command
     }
 
-    fn call(&self, args: &[&str]) -> Ended {
+    pub(crate) fn call(&self, args: &[&str]) -> Ended {
         ended(self.command(args))
     }
 
-    fn call_with_input(&self, args: &[&str], input: &str) -> Ended {
+    pub(crate) fn call_with_input(&self, args: &[&str], input: &str) -> Ended {
         let file = self.0.path().join("input");
         std::fs::write(&file, input).unwrap();
         let mut command = self.command(args);
@@ -90,7 +90,7 @@ impl Place {
     }
 
     /// `hexiao init` with everything that it would ask for.
-    fn init(&self, secret: &str, more: &[&str]) -> Ended {
+    pub(crate) fn init(&self, secret: &str, more: &[&str]) -> Ended {
         let password = self.0.path().join("password");
         std::fs::write(&password, secret).unwrap();
         let mut command =
@@ -119,7 +119,7 @@ fn ended(mut command: Command) -> Ended {
 }
 
 /// A configuration that production accepts, but for one line.
-fn production(line: &str) -> String {
+pub(crate) fn production(line: &str) -> String {
     let mut lines = vec![
         "mode = \"production\"",
         "listen = \"127.0.0.1:0\"",
@@ -158,6 +158,8 @@ fn every_command_explains_itself() {
         let usage = format!("Usage: hexiao {}", command.join(" "));
         assert!(out.contains(usage.trim_end()), "{out}");
         assert!(out.contains("--config"), "{out}");
+        let examples = out.split_once("例子：").or_else(|| out.split_once("Examples:"));
+        assert!(examples.is_some_and(|(_, lines)| lines.contains("hexiao ")), "no example: {out}");
     }
     let help = place.call(&["serve", "--help"]).success();
     let Ok(serde_json::Value::Object(keys)) = serde_json::to_value(hexiao_server::config::Config::default())
@@ -256,6 +258,35 @@ fn init_makes_a_real_merchant_once_and_says_what_is_next() {
     assert!(out.contains("mini_secret.txt"), "{out}");
     let written = std::fs::read_to_string(place.data().join("keys/secrets.toml")).unwrap();
     assert!(written.contains("origin = \"production\""));
+}
+
+#[test]
+fn production_does_not_start_without_the_keys_of_a_pay_account() {
+    let place = Place::with_keys();
+    let samples = place.0.path().join("samples");
+    let demo = place.data().join("keys/wechat").join(simulator::DIRECT_REF);
+    std::fs::rename(demo, &samples).unwrap();
+    std::fs::remove_dir_all(place.data()).unwrap();
+    place.configure(&production("log_format = \"text\""));
+    place.init("gh7-Kx2pQ", &["--production"]).success();
+    let words =
+        ["pac_", simulator::DIRECT_MCHID, "merchant_key.pem", "merchant_serial.txt", "api_v3_key.txt"];
+    place.call(&["serve"]).refused(&words);
+    place.call(&["serve", "--check"]).refused(&words);
+
+    let folder = place.data().join("keys/wechat/main");
+    let put = |name: &str| std::fs::copy(samples.join(name), folder.join(name)).map(|_| ()).unwrap();
+    put("merchant_key.pem");
+    put("merchant_serial.txt");
+    place.call(&["serve"]).refused(&["pac_", "keys/wechat/main/api_v3_key.txt"]);
+    std::fs::write(folder.join("api_v3_key.txt"), "too short").unwrap();
+    place.call(&["serve"]).refused(&["pac_", "keys/wechat/main/api_v3_key.txt", "32"]);
+    put("api_v3_key.txt");
+    put("platform_public_key.pem");
+    place.call(&["serve"]).refused(&["pac_", "keys/wechat/main/platform_public_key_id.txt"]);
+    put("platform_public_key_id.txt");
+    let out = place.call(&["serve", "--check"]).success();
+    assert!(out.contains("可以启动"), "{out}");
 }
 
 #[test]

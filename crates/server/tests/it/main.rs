@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod cli_private;
 mod crash;
 mod simulation;
 mod support;

@@ -14,6 +14,7 @@ const ORDERS: &str = "/api/v1/customer/orders";
 everywhere!(go_to_ten_of_200_customers, go_to_ten_of_200_customers);
 everywhere!(go_with_all_lines_or_none, go_with_all_lines_or_none);
 in_one_process!(a_limit_holds_for_orders_at_once, a_limit_holds_for_orders_at_once);
+everywhere!(one_customer_has_twenty_unpaid_orders, one_customer_has_twenty_unpaid_orders);
 
 fn line(shop: &Shop, quantity: u32) -> Value {
     json!({"sku_id": shop.sku, "quantity": quantity})
@@ -131,5 +132,32 @@ async fn a_limit_holds_for_orders_at_once(world: &World) {
             told(&answers)
         );
         assert_eq!(world.stock(&shop.sku).await, (100, 3 * (round + 1)));
+    }
+}
+
+/// 64 orders of one customer at once, while others order the same; some rounds begin with orders already open.
+async fn one_customer_has_twenty_unpaid_orders(world: &World) {
+    let shop = world.app.shop(1, 100, Some(10_000)).await;
+    let one = || body(&shop, &[line(&shop, 1)]);
+    for round in 0..3 {
+        let customer = world.app.customer(&format!("eager{round}")).await;
+        let other = world.app.customer(&format!("calm{round}")).await;
+        let open = 7 * round;
+        for _ in 0..open {
+            customer.post_key(ORDERS, &fresh_key(), one()).await.expect(201);
+        }
+        let mut wanted: Vec<_> = (0..64).map(|_| (customer.clone(), one())).collect();
+        wanted.extend((0..10).map(|_| (other.clone(), one())));
+        let answers = order_at_once(world, wanted, 2).await;
+        let (eager, calm) = answers.split_at(64);
+        assert_eq!(
+            (count(eager, 201, ""), count(eager, 409, "too_many_unpaid")),
+            (20 - open, 44 + open),
+            "{:?}",
+            told(eager)
+        );
+        assert_eq!(count(calm, 201, ""), 10, "{:?}", told(calm));
+        let unpaid = customer.get(&format!("{ORDERS}?tab=unpaid&limit=100")).await.expect(200);
+        assert_eq!(unpaid["items"].as_array().unwrap().len(), 20);
     }
 }

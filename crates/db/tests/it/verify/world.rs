@@ -29,17 +29,17 @@ INSERT INTO orders (merchant_id, id, checkout_id, customer_id, store_id, number,
     ({merchant}, {o3}, {c3}, {customer}, {store}, '2611230000000003', 'redeem', 'Closed', 'timeout', 1001, 0, 1001, '{}', '', '2026-11-23', 99, 10, NULL, 100),
     ({merchant}, {o4}, {c4}, {customer}, {store}, '2611230000000004', 'redeem', 'Closed', 'customer', 300, 0, 300, '{}', '', '2026-11-23', 99, 10, NULL, 50),
     ({merchant}, {o5}, {c5}, {customer}, {store}, '2611230000000005', 'redeem', 'Paid', NULL, 500, 0, 500, '{}', '', '2026-11-23', 99, 10, 20, NULL);
-INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund) VALUES
-    ({merchant}, {l1}, {o1}, 1, {product}, {sku}, 'P', 'K', 2, 5, 1001, 2002, 1, 2001, 7, TRUE),
-    ({merchant}, {l2}, {o2}, 1, {product}, {sku}, 'P', 'K', 1, 5, 1001, 1001, 0, 1001, 7, TRUE),
-    ({merchant}, {l3}, {o3}, 1, {product}, {sku}, 'P', 'K', 1, 5, 1001, 1001, 0, 1001, 7, TRUE),
-    ({merchant}, {l4}, {o4}, 1, {product}, {sku}, 'P', 'K', 1, 5, 300, 300, 0, 300, 7, TRUE),
-    ({merchant}, {l5}, {o5}, 1, {product}, {sku}, 'P', 'K', 1, 1, 500, 500, 0, 500, 7, TRUE);
+INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund, counted) VALUES
+    ({merchant}, {l1}, {o1}, 1, {product}, {sku}, 'P', 'K', 2, 5, 1001, 2002, 1, 2001, 7, TRUE, TRUE),
+    ({merchant}, {l2}, {o2}, 1, {product}, {sku}, 'P', 'K', 1, 5, 1001, 1001, 0, 1001, 7, TRUE, TRUE),
+    ({merchant}, {l3}, {o3}, 1, {product}, {sku}, 'P', 'K', 1, 5, 1001, 1001, 0, 1001, 7, TRUE, TRUE),
+    ({merchant}, {l4}, {o4}, 1, {product}, {sku}, 'P', 'K', 1, 5, 300, 300, 0, 300, 7, TRUE, TRUE),
+    ({merchant}, {l5}, {o5}, 1, {product}, {sku}, 'P', 'K', 1, 1, 500, 500, 0, 500, 7, TRUE, TRUE);
 INSERT INTO stock_reservations (merchant_id, line_id, order_id, stock_id, quantity, state) VALUES
     ({merchant}, {l1}, {o1}, {stock}, 2, 'Committed'), ({merchant}, {l2}, {o2}, {stock}, 1, 'Open'),
     ({merchant}, {l3}, {o3}, {stock}, 1, 'Released'), ({merchant}, {l4}, {o4}, {stock}, 1, 'Released'),
     ({merchant}, {l5}, {o5}, {stock}, 1, 'Committed');
-INSERT INTO purchase_counters (merchant_id, customer_id, sku_id, quantity) VALUES ({merchant}, {customer}, {sku}, 6);
+INSERT INTO purchase_counters (merchant_id, customer_id, sku_id, quantity) VALUES ({merchant}, {customer}, {sku}, 5);
 INSERT INTO order_events (merchant_id, id, order_id, event, from_state, to_state, actor, at) VALUES
     ({merchant}, {made1}, {o1}, 'create', NULL, 'PendingPayment', 'customer', 10), ({merchant}, {made2}, {o2}, 'create', NULL, 'PendingPayment', 'customer', 10),
     ({merchant}, {made3}, {o3}, 'create', NULL, 'PendingPayment', 'customer', 10), ({merchant}, {made4}, {o4}, 'create', NULL, 'PendingPayment', 'customer', 10),
@@ -107,8 +107,8 @@ INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen,
 INSERT INTO checkouts (id, customer_id, created_at) VALUES ({c6}, {customer}, 10);
 INSERT INTO orders (merchant_id, id, checkout_id, customer_id, store_id, number, kind, state, goods_fen, discount_fen, pay_fen, trail, remark, business_date, expires_at, created_at, paid_at)
     VALUES ({merchant}, {o6}, {c6}, {customer}, {store}, '2611230000000006', 'redeem', 'Paid', 100, 100, 0, '{}', '', '2026-11-23', 99, 10, 10);
-INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund)
-    VALUES ({merchant}, {l6}, {o6}, 1, {product}, {sku}, 'P', 'K', 1, 3, 100, 100, 100, 0, 7, FALSE);
+INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund, counted)
+    VALUES ({merchant}, {l6}, {o6}, 1, {product}, {sku}, 'P', 'K', 1, 3, 100, 100, 100, 0, 7, FALSE, TRUE);
 INSERT INTO order_events (merchant_id, id, order_id, event, from_state, to_state, actor, at) VALUES
     ({merchant}, {made6}, {o6}, 'create', NULL, 'PendingPayment', 'customer', 10), ({merchant}, {paid6}, {o6}, 'pay', 'PendingPayment', 'Paid', 'system', 10);
 INSERT INTO payments (merchant_id, id, checkout_id, customer_id, method, state, amount_fen, description, expires_at, paid_at, late, refund_count, created_at)
@@ -128,8 +128,8 @@ INSERT INTO checkouts (id, customer_id, created_at) VALUES ({c7}, {customer}, 10
 INSERT INTO orders (merchant_id, id, checkout_id, customer_id, store_id, number, kind, state, close_reason, goods_fen, discount_fen, pay_fen, trail, remark, business_date, expires_at, created_at, paid_at, closed_at) VALUES
     ({merchant}, {o7}, {c7}, {customer}, {store}, '2611230000000007', 'redeem', 'Paid', NULL, 50, 0, 50, '{}', '', '2026-11-23', 99, 10, 20, NULL),
     ({merchant}, {o8}, {c7}, {customer}, {store}, '2611230000000008', 'redeem', 'Closed', 'customer', 60, 0, 60, '{}', '', '2026-11-23', 99, 10, NULL, 15);
-INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund) VALUES
-    ({merchant}, {l7}, {o7}, 1, {product}, {sku}, 'P', 'K', 1, 1, 50, 50, 0, 50, 7, FALSE), ({merchant}, {l8}, {o8}, 1, {product}, {sku}, 'P', 'K', 1, 1, 60, 60, 0, 60, 7, FALSE);
+INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund, counted) VALUES
+    ({merchant}, {l7}, {o7}, 1, {product}, {sku}, 'P', 'K', 1, 1, 50, 50, 0, 50, 7, FALSE, FALSE), ({merchant}, {l8}, {o8}, 1, {product}, {sku}, 'P', 'K', 1, 1, 60, 60, 0, 60, 7, FALSE, TRUE);
 INSERT INTO order_events (merchant_id, id, order_id, event, from_state, to_state, actor, at) VALUES
     ({merchant}, {made7}, {o7}, 'create', NULL, 'PendingPayment', 'customer', 10), ({merchant}, {paid7}, {o7}, 'pay', 'PendingPayment', 'Paid', 'wechat', 20),
     ({merchant}, {made8}, {o8}, 'create', NULL, 'PendingPayment', 'customer', 10), ({merchant}, {closed8}, {o8}, 'close', 'PendingPayment', 'Closed', 'customer', 15);
