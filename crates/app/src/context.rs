@@ -7,6 +7,7 @@ use hexiao_db::Db;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::auth::SessionCache;
+use crate::batch::Queues;
 use crate::clock::Clock;
 use crate::keys::SharedKeys;
 use crate::wechat::Wechat;
@@ -41,11 +42,19 @@ pub struct App {
     pub wake: Arc<Notify>,
     /// Password hashing takes 20 ms of a core: never more than two at once.
     pub(crate) hashing: Arc<Semaphore>,
+    /// What waits to be written together.
+    pub(crate) queues: Arc<Queues>,
+    /// Batches of one use case that are written at the same time.
+    pub(crate) lanes: usize,
 }
+
+/// SQLite has one writer. PostgreSQL writes a second batch while the first one waits for the disk.
+const LANES_OF_POSTGRES: usize = 2;
 
 impl App {
     /// Puts the parts together.
     pub fn new(db: Db, clock: Arc<dyn Clock>, keys: SharedKeys, wechat: Wechat, settings: Settings) -> Self {
+        let lanes = if db.has_one_writer() { 1 } else { LANES_OF_POSTGRES };
         Self {
             db,
             clock,
@@ -55,6 +64,8 @@ impl App {
             sessions: SessionCache::default(),
             wake: Arc::new(Notify::new()),
             hashing: Arc::new(Semaphore::new(2)),
+            queues: Arc::default(),
+            lanes,
         }
     }
 

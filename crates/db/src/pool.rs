@@ -206,6 +206,11 @@ impl Db {
         self.write.get_database_backend()
     }
 
+    /// Whether write transactions wait for each other whatever they touch: SQLite.
+    pub fn has_one_writer(&self) -> bool {
+        self.backend() == DbBackend::Sqlite
+    }
+
     /// For queries that need no transaction. May lag behind the writer on a replica.
     pub fn reader(&self) -> &Reader {
         &self.read

@@ -1,6 +1,6 @@
 //! Redemptions, their uses, and refused attempts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use hexiao_core::id::{MerchantId, OrderId, RecordId, RedemptionId, StaffId, StoreId, UseId, VoucherId};
 use hexiao_core::money::Money;
@@ -12,7 +12,7 @@ use hexiao_core::voucher::UseState;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row};
-use crate::sql::{for_update, id_set, in_ids};
+use crate::sql::{JsonType, bytes_set, for_update, id_set, in_bytes, in_ids, json_rows, json_table};
 use crate::{new_row, params, sql, stores};
 
 /// How the voucher was shown.
@@ -153,22 +153,49 @@ pub struct Replay {
     pub answer: String,
 }
 
-/// The redemption behind a verifier's key, if there is one.
-pub async fn by_key(
-    c: &impl Conn,
-    merchant: MerchantScope,
-    staff: StaffId,
-    key: &str,
-) -> Result<Option<Replay>> {
-    let text = "SELECT fingerprint, answer FROM redemptions WHERE merchant_id = $1 AND staff_id = $2 AND idempotency_key = $3";
-    let row = sql::row(c, text, params![merchant.merchant_id(), staff, key]).await?;
-    row.map(|r| Ok(Replay { fingerprint: r.get("fingerprint")?, answer: r.get("answer")? })).transpose()
+#[derive(serde::Serialize)]
+struct KeyRow<'a> {
+    staff_id: String,
+    idempotency_key: &'a str,
 }
 
-/// Whether a prepared scan was consumed.
-pub async fn nonce_used(c: &impl Conn, merchant: MerchantScope, nonce: [u8; 16]) -> Result<bool> {
-    let text = "SELECT id FROM redemptions WHERE merchant_id = $1 AND prepare_nonce = $2";
-    Ok(sql::row(c, text, params![merchant.merchant_id(), nonce]).await?.is_some())
+/// The redemptions behind verifiers' keys, where there are some.
+pub async fn by_keys(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    keys: &[(StaffId, &str)],
+) -> Result<HashMap<(StaffId, String), Replay>> {
+    use hexiao_core::id::Id as _;
+    let rows: Vec<KeyRow<'_>> = keys
+        .iter()
+        .map(|(staff, key)| KeyRow { staff_id: staff.uuid().simple().to_string(), idempotency_key: key })
+        .collect();
+    let columns = [("staff_id", JsonType::Uuid), ("idempotency_key", JsonType::Text)];
+    let text = format!(
+        "SELECT r.staff_id, r.idempotency_key, r.fingerprint, r.answer FROM {} JOIN redemptions r
+         ON r.merchant_id = q.merchant_id AND r.staff_id = q.staff_id AND r.idempotency_key = q.idempotency_key",
+        json_table(c, 2, "q", &columns)
+    );
+    let found = sql::rows(c, &text, vec![merchant.merchant_id().value(), json_rows(&rows)]).await?;
+    let replay = |r: &Row| {
+        let replay = Replay { fingerprint: r.get("fingerprint")?, answer: r.get("answer")? };
+        Ok(((r.get("staff_id")?, r.get("idempotency_key")?), replay))
+    };
+    found.iter().map(replay).collect()
+}
+
+/// Which of these prepared scans were consumed.
+pub async fn nonces_used(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    nonces: &[[u8; 16]],
+) -> Result<HashSet<Vec<u8>>> {
+    let text = format!(
+        "SELECT prepare_nonce FROM redemptions WHERE merchant_id = $1 AND prepare_nonce IN {}",
+        in_bytes(c, 2)
+    );
+    let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), bytes_set(nonces)]).await?;
+    rows.iter().map(|r| r.get("prepare_nonce")).collect()
 }
 
 /// A refused attempt.

@@ -1,5 +1,6 @@
 //! Running statements: one text with `$1, $2 …` for both databases, and the few words in which they differ.
 
+use data_encoding::HEXLOWER;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use serde::Serialize;
 
@@ -124,6 +125,20 @@ pub fn in_ids(c: &impl Conn, param: usize) -> String {
 /// The parameter for [`in_ids`].
 pub fn id_set<T: hexiao_core::id::Id>(ids: &[T]) -> Value {
     let hex: Vec<String> = ids.iter().map(|id| id.uuid().simple().to_string()).collect();
+    json_text(&hex).into()
+}
+
+/// `SELECT …` of the bytes in a JSON parameter, for `code_hash IN (…)`. Bind it with [`bytes_set`].
+pub fn in_bytes(c: &impl Conn, param: usize) -> String {
+    match c.backend() {
+        DbBackend::Sqlite => format!("(SELECT unhex(value) FROM json_each(${param}))"),
+        _ => format!("(SELECT decode(x, 'hex') FROM jsonb_array_elements_text(${param}::jsonb) AS x)"),
+    }
+}
+
+/// The parameter for [`in_bytes`].
+pub fn bytes_set<T: AsRef<[u8]>>(values: impl IntoIterator<Item = T>) -> Value {
+    let hex: Vec<String> = values.into_iter().map(|bytes| HEXLOWER.encode(bytes.as_ref())).collect();
     json_text(&hex).into()
 }
 

@@ -1,5 +1,7 @@
 //! The few facts of a store that orders and redemptions stand on.
 
+use std::collections::HashMap;
+
 use hexiao_core::catalog::ReviewState;
 use hexiao_core::id::{MerchantId, StoreId};
 use hexiao_core::scope::MerchantScope;
@@ -7,7 +9,8 @@ use hexiao_core::time::BusinessDay;
 
 use crate::merchants::business_day;
 use crate::pool::{Conn, Result};
-use crate::row::{FromRow, Row};
+use crate::row::{FromRow, Param as _, Row};
+use crate::sql::{id_set, in_ids};
 use crate::{params, sql};
 
 /// What an order or a redemption needs to know of its store.
@@ -52,4 +55,16 @@ pub async fn for_customer(c: &impl Conn, id: StoreId) -> Result<Option<StoreFact
 pub async fn get(c: &impl Conn, merchant: MerchantScope, id: StoreId) -> Result<Option<StoreFacts>> {
     let text = format!("SELECT {COLUMNS} FROM stores WHERE merchant_id = $1 AND id = $2");
     sql::find(c, &text, params![merchant.merchant_id(), id]).await
+}
+
+/// Stores of the merchant, by their ids.
+pub async fn of(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    ids: &[StoreId],
+) -> Result<HashMap<StoreId, StoreFacts>> {
+    let text = format!("SELECT {COLUMNS} FROM stores WHERE merchant_id = $1 AND id IN {}", in_ids(c, 2));
+    let found: Vec<StoreFacts> =
+        sql::list(c, &text, vec![merchant.merchant_id().value(), id_set(ids)]).await?;
+    Ok(found.into_iter().map(|store| (store.id, store)).collect())
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use data_encoding::HEXLOWER;
 use hexiao_core::id::{
     CustomerId, LineId, LockId, MerchantId, OrderId, ProductId, RefundId, SkuId, StoreId, VoucherId,
 };
@@ -13,13 +12,12 @@ use hexiao_core::rule::RedemptionRule;
 use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::time::Timestamp;
 use hexiao_core::voucher::{Counters, LockState, VoucherState};
-use sea_orm::DbBackend;
 use serde::Serialize;
 
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row, json_text};
-use crate::sql::{JsonType, for_update, id_set, in_ids, json_rows, json_table};
+use crate::sql::{JsonType, bytes_set, for_update, id_set, in_bytes, in_ids, json_rows, json_table};
 use crate::{new_row, params, sql};
 
 /// A voucher.
@@ -146,13 +144,9 @@ pub async fn taken_hashes(
     merchant: MerchantScope,
     hashes: &[Vec<u8>],
 ) -> Result<HashSet<Vec<u8>>> {
-    let hex: Vec<String> = hashes.iter().map(|h| HEXLOWER.encode(h)).collect();
-    let set = match c.backend() {
-        DbBackend::Sqlite => "(SELECT unhex(value) FROM json_each($2))",
-        _ => "(SELECT decode(x, 'hex') FROM jsonb_array_elements_text($2::jsonb) AS x)",
-    };
-    let text = format!("SELECT code_hash FROM vouchers WHERE merchant_id = $1 AND code_hash IN {set}");
-    let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), json_text(&hex).into()]).await?;
+    let text =
+        format!("SELECT code_hash FROM vouchers WHERE merchant_id = $1 AND code_hash IN {}", in_bytes(c, 2));
+    let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), bytes_set(hashes)]).await?;
     rows.iter().map(|r| r.get("code_hash")).collect()
 }
 

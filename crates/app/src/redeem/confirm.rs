@@ -3,10 +3,10 @@
 //! Read the set: vouchers locked in the order of their ids, then everything that decides, then the keys. Decide in
 //! core. Write the set: counters under their guard, uses, redemptions with their answer, events, books, outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::Duration;
-use hexiao_core::id::{CustomerId, OrderId, RedemptionId, StoreId, VoucherId};
+use hexiao_core::id::{CustomerId, OrderId, RedemptionId, StaffId, StoreId, VoucherId};
 use hexiao_core::ledger::LedgerEvent;
 use hexiao_core::money::Money;
 use hexiao_core::reason::{Fault, Reason, Refusal};
@@ -19,12 +19,13 @@ use hexiao_core::voucher::UseState;
 use hexiao_db::orders::{self, Actor};
 use hexiao_db::redemptions::{self, Attempt, Redemption, Use};
 use hexiao_db::vouchers::{self, Change, Loaded};
-use hexiao_db::{DbError, Tx, ledger, outbox, store_facts, transact};
+use hexiao_db::{DbError, Tx, ledger, outbox, store_facts};
 use serde::{Deserialize, Serialize};
 
 use super::prepare::count_refusal;
 use super::token::{self, PrepareToken};
 use crate::auth::StaffPrincipal;
+use crate::batch::{Batched, Queue};
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
@@ -165,22 +166,30 @@ impl App {
         if let Err(refusal) = check_shape(&request) {
             return Ok(Err(refusal.into()));
         }
-        let merchant = request.staff.merchant();
-        let requests = [request];
-        let verdicts: Result<Vec<Verdict>> =
-            transact!(self.db, |tx| confirm_redemptions(self, &tx, merchant, &requests));
-        self.hold_at("confirm.after_commit").await;
-        let verdict = verdicts?.pop().ok_or_else(|| AppError::Internal("no verdict".to_owned()))?;
+        let verdict = self.in_batch(request.staff.merchant(), request).await?;
         match &verdict {
             Ok(done) if !done.replayed => {
                 metrics::counter!("redemptions_total", "result" => "redeemed", "fault" => "none")
                     .increment(1);
-                self.wake.notify_one();
             }
             Ok(_) => {}
             Err(refused) => count_refusal(refused.refusal.reason),
         }
         Ok(verdict)
+    }
+}
+
+impl Batched for Confirm {
+    type Verdict = Verdict;
+    const NAME: &'static str = "confirm";
+    const AFTER_COMMIT: &'static str = "confirm.after_commit";
+
+    fn queue(app: &App) -> &Queue<Self> {
+        &app.queues.confirms
+    }
+
+    async fn run(app: &App, tx: &Tx, merchant: MerchantScope, requests: &[Self]) -> Result<Vec<Verdict>> {
+        confirm_redemptions(app, tx, merchant, requests).await
     }
 }
 
@@ -211,8 +220,15 @@ struct Writes {
     attempts: Vec<Attempt>,
 }
 
+/// What is read under the vouchers' locks, beside the vouchers.
+struct Known {
+    replays: HashMap<(StaffId, String), redemptions::Replay>,
+    nonces: HashSet<Vec<u8>>,
+    stores: HashMap<StoreId, store_facts::StoreFacts>,
+}
+
 /// Confirms at one merchant; each request has its own verdict, and requests for the same voucher see each other.
-pub(crate) async fn confirm_redemptions(
+async fn confirm_redemptions(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
@@ -225,42 +241,59 @@ pub(crate) async fn confirm_redemptions(
     let mut vouchers = vouchers::load(tx, merchant, &ids, true).await?;
     // Read under the locks: what another request wrote before us is not in our future.
     let now = app.now();
+    let tokens: Vec<Result<PrepareToken, Reason>> =
+        requests.iter().map(|r| token::open(&app.keys.seal, &r.prepare_token)).collect();
+    let known = look_up(tx, merchant, requests, &tokens).await?;
     let mut writes = Writes::default();
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(requests.len());
-    for (n, request) in requests.iter().enumerate() {
+    for (n, (request, token)) in requests.iter().zip(&tokens).enumerate() {
         // Keys are looked up under the locks, before the token is judged: a repeated confirm is answered even when
         // its token has expired meanwhile.
-        let token = token::open(&app.keys.seal, &request.prepare_token);
-        let verdict = match earlier(tx, merchant, request, &requests[..n], &verdicts).await? {
+        let verdict = match earlier(request, &known, &requests[..n], &verdicts)? {
             Some(verdict) => verdict,
-            None => match admit(tx, merchant, request, token.as_ref(), now).await? {
-                Ok((token, store)) => decide_request(request, token, &store, &mut vouchers, &mut writes, now),
+            None => match admit(merchant, request, token.as_ref(), &known, now) {
+                Ok((token, store)) => decide_request(request, token, store, &mut vouchers, &mut writes, now),
                 Err(refusal) => Err(refusal.into()),
             },
         };
         writes.attempts.extend(attempts(request, token.as_ref().ok(), &verdict, now));
         verdicts.push(verdict);
     }
-    write(tx, merchant, &writes).await?;
+    write(tx, merchant, writes).await?;
     app.hold_at("confirm.before_commit").await;
     Ok(verdicts)
 }
 
-/// The verdict of the same key, in this batch or before it.
-async fn earlier(
+async fn look_up(
     tx: &Tx,
     merchant: MerchantScope,
+    requests: &[Confirm],
+    tokens: &[Result<PrepareToken, Reason>],
+) -> Result<Known> {
+    let keys: Vec<(StaffId, &str)> = requests.iter().map(|r| (r.staff.staff_id, r.key.as_str())).collect();
+    let nonces: Vec<[u8; 16]> = tokens.iter().flatten().map(|token| token.nonce).collect();
+    let mut stores: Vec<StoreId> = requests.iter().map(|r| r.store_id).collect();
+    stores.sort_unstable();
+    stores.dedup();
+    Ok(Known {
+        replays: redemptions::by_keys(tx, merchant, &keys).await?,
+        nonces: redemptions::nonces_used(tx, merchant, &nonces).await?,
+        stores: store_facts::of(tx, merchant, &stores).await?,
+    })
+}
+
+/// The verdict of the same key, in this batch or before it.
+fn earlier(
     request: &Confirm,
+    known: &Known,
     before: &[Confirm],
     verdicts: &[Verdict],
 ) -> Result<Option<Verdict>> {
-    let asked = fingerprint_of(request);
+    let same_key =
+        |other: &Confirm| other.staff.staff_id == request.staff.staff_id && other.key == request.key;
     for (other, verdict) in before.iter().zip(verdicts) {
-        if other.staff.staff_id == request.staff.staff_id
-            && other.key == request.key
-            && let Ok(done) = verdict
-        {
-            let same = fingerprint_of(other) == asked;
+        if let (true, Ok(done)) = (same_key(other), verdict) {
+            let same = fingerprint_of(other) == fingerprint_of(request);
             return Ok(Some(if same {
                 Ok(Confirmed { replayed: true, ..done.clone() })
             } else {
@@ -268,10 +301,10 @@ async fn earlier(
             }));
         }
     }
-    let Some(replay) = redemptions::by_key(tx, merchant, request.staff.staff_id, &request.key).await? else {
+    let Some(replay) = known.replays.get(&(request.staff.staff_id, request.key.clone())) else {
         return Ok(None);
     };
-    if replay.fingerprint != asked {
+    if replay.fingerprint != fingerprint_of(request) {
         return Ok(Some(Err(Reason::IdempotencyConflict.into())));
     }
     let answer = serde_json::from_str(&replay.answer)
@@ -284,34 +317,29 @@ fn fingerprint_of(request: &Confirm) -> [u8; 32] {
 }
 
 /// The token and the store: what must be right before any voucher is looked at.
-async fn admit<'t>(
-    tx: &Tx,
+fn admit<'k>(
     merchant: MerchantScope,
     request: &Confirm,
-    token: Result<&'t PrepareToken, &Reason>,
+    token: Result<&'k PrepareToken, &Reason>,
+    known: &'k Known,
     now: Timestamp,
-) -> Result<Result<(&'t PrepareToken, store_facts::StoreFacts), Refusal>> {
-    let token = match token {
-        Ok(token) => token,
-        Err(reason) => return Ok(Err((*reason).into())),
-    };
+) -> Result<(&'k PrepareToken, &'k store_facts::StoreFacts), Refusal> {
+    let token = token.map_err(|reason| *reason)?;
     let fits = token.merchant_id == merchant.merchant_id()
         && token.staff_id == request.staff.staff_id
         && token.store_id == request.store_id
         && request.items.iter().all(|i| token.vouchers.contains(&i.voucher_id));
     if !fits {
-        return Ok(Err(Reason::TokenMismatch.into()));
+        return Err(Reason::TokenMismatch.into());
     }
-    if redemptions::nonce_used(tx, merchant, token.nonce).await? {
-        return Ok(Err(Reason::TokenUsed.into()));
+    if known.nonces.contains(token.nonce.as_slice()) {
+        return Err(Reason::TokenUsed.into());
     }
     if token::expired(token, now) {
-        return Ok(Err(Reason::TokenExpired.into()));
+        return Err(Reason::TokenExpired.into());
     }
-    match store_facts::get(tx, merchant, request.store_id).await? {
-        Some(store) => Ok(Ok((token, store))),
-        None => Ok(Err(Reason::NotFound.into())),
-    }
+    let store = known.stores.get(&request.store_id).ok_or(Reason::NotFound)?;
+    Ok((token, store))
 }
 
 fn decide_request(
@@ -542,13 +570,13 @@ fn attempts(
     results.iter().filter_map(view).collect()
 }
 
-async fn write(tx: &Tx, merchant: MerchantScope, writes: &Writes) -> Result<()> {
+async fn write(tx: &Tx, merchant: MerchantScope, writes: Writes) -> Result<()> {
     vouchers::change(tx, merchant, &writes.changes).await?;
     redemptions::insert(tx, &writes.redemptions, &writes.uses).await.map_err(raced)?;
-    orders::append_events(tx, writes.events.clone()).await?;
+    orders::append_events(tx, writes.events).await?;
     ledger::post(tx, &writes.postings).await?;
     redemptions::insert_attempts(tx, &writes.attempts).await?;
-    Ok(outbox::append(tx, writes.outbox.clone()).await?)
+    Ok(outbox::append(tx, writes.outbox).await?)
 }
 
 /// The same key or token, for other vouchers, committed since we looked: look again.
