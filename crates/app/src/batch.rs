@@ -133,6 +133,7 @@ impl<R: Batched> Queue<R> {
 #[derive(Default)]
 pub(crate) struct Queues {
     pub(crate) confirms: Queue<crate::redeem::Confirm>,
+    pub(crate) payments: Queue<crate::settle::Paid>,
 }
 
 impl App {

@@ -1,7 +1,5 @@
 //! Paying: the payment sheet, WeChat's callbacks, and asking WeChat when no callback came.
 
-use std::collections::BTreeMap;
-
 use chrono::Duration;
 use data_encoding::HEXLOWER;
 use hexiao_core::id::{Id as _, OrderId, PayAccountId, PaymentId};
@@ -26,7 +24,7 @@ use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
 use crate::jobs::{self, JobKind, Outcome};
 use crate::keys::{entropy, new_id};
-use crate::settle::{self, Paid, Settled, settle_payments};
+use crate::settle::{self, Due, Paid, Settled};
 
 /// With less than this left an order is not sent to WeChat any more: WeChat raises shorter deadlines to a minute.
 const MIN_TIME_TO_PAY_S: i64 = 60;
@@ -234,11 +232,12 @@ impl App {
         client: &PayClient,
         found: &Transaction,
     ) -> Result<Settled> {
-        let paid = [paid_facts(account, client, found, self.now())?];
-        let verdicts = transact!(self.db, |tx| settle_payments(self, &tx, merchant, &paid));
-        self.hold_at("settle.after_commit").await;
-        self.wake.notify_one();
-        verdicts?.pop().ok_or_else(|| AppError::Internal("no verdict".to_owned()))
+        let settled = self.in_batch(merchant, paid_facts(account, client, found, self.now())?).await?;
+        if let Settled::Paid | Settled::Late = settled {
+            let late = if settled == Settled::Late { "yes" } else { "no" };
+            metrics::counter!("payments_settled_total", "late" => late).increment(1);
+        }
+        Ok(settled)
     }
 
     /// Takes WeChat's notification of a payment: verified and decrypted, then settled, recorded as an anomaly, or
@@ -438,9 +437,9 @@ pub(crate) async fn settle_free_order(
 ) -> Result<()> {
     let payment = Payment { paid_at: Some(now), ..blank_payment(order, PaymentState::Succeeded, now) };
     payments::insert(tx, &payment, &[(order.id, order.pay)]).await?;
-    let shares = BTreeMap::from([(order.id, Money::ZERO)]);
     let actor = Actor::Customer(order.customer_id);
-    settle::pay_orders(app, tx, merchant, payment.id, std::slice::from_ref(order), &shares, actor, now).await
+    let due = Due { order, payment_id: payment.id, amount: Money::ZERO, actor };
+    settle::pay_orders(app, tx, merchant, &[due], now).await
 }
 
 fn paid_facts(account: &PayAccount, client: &PayClient, found: &Transaction, now: Timestamp) -> Result<Paid> {

@@ -9,15 +9,19 @@ use hexiao_core::id::{OrderId, PayAccountId, PaymentId};
 use hexiao_core::ledger::LedgerEvent;
 use hexiao_core::money::Money;
 use hexiao_core::order::{OrderEvent, OrderState};
-use hexiao_core::payment::{AnomalyKind, PaidFacts, PaymentFacts, SettleVerdict, judge_settlement};
+use hexiao_core::payment::{
+    AnomalyKind, PaidFacts, PaymentFacts, PaymentState, SettleVerdict, judge_settlement,
+};
 use hexiao_core::refund::{RefundCause, RefundState};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::orders::{self, Actor, Order};
 use hexiao_db::payments::{self, Anomaly, Payment};
 use hexiao_db::refunds::{self, Refund};
+use hexiao_db::store_facts::StoreFacts;
 use hexiao_db::{Tx, ledger, outbox, stock, store_facts};
 
+use crate::batch::{Batched, Queue};
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::jobs::{self, JobKind};
@@ -41,6 +45,20 @@ pub struct Paid {
     pub evidence: String,
 }
 
+impl Batched for Paid {
+    type Verdict = Settled;
+    const NAME: &'static str = "settle";
+    const AFTER_COMMIT: &'static str = "settle.after_commit";
+
+    fn queue(app: &App) -> &Queue<Self> {
+        &app.queues.payments
+    }
+
+    async fn run(app: &App, tx: &Tx, merchant: MerchantScope, requests: &[Self]) -> Result<Vec<Settled>> {
+        settle_payments(app, tx, merchant, requests).await
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -54,6 +72,16 @@ pub enum Settled {
     Anomaly(AnomalyKind),
 }
 
+/// Money that came for a payment.
+struct Arrival {
+    /// Whose message it is.
+    n: usize,
+    payment: Payment,
+    transaction_id: String,
+    payer_total: Money,
+    paid_at: Timestamp,
+}
+
 /// Settles payments of one merchant; each has its own verdict. Order of locks: payments, orders, stocks.
 pub(crate) async fn settle_payments(
     app: &App,
@@ -61,12 +89,15 @@ pub(crate) async fn settle_payments(
     merchant: MerchantScope,
     paid: &[Paid],
 ) -> Result<Vec<Settled>> {
-    let now = app.now();
-    let ids: Vec<PaymentId> = paid.iter().map(|p| p.payment_id).collect();
+    let mut ids: Vec<PaymentId> = paid.iter().map(|p| p.payment_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
     let mut locked: BTreeMap<PaymentId, Payment> =
         payments::lock(tx, merchant, &ids).await?.into_iter().map(|p| (p.id, p)).collect();
+    let now = app.now();
     let mut verdicts = Vec::with_capacity(paid.len());
-    for message in paid {
+    let mut arrivals = Vec::new();
+    for (n, message) in paid.iter().enumerate() {
         let payment = locked
             .get_mut(&message.payment_id)
             .ok_or_else(|| AppError::Internal("payment vanished".to_owned()))?;
@@ -84,8 +115,23 @@ pub(crate) async fn settle_payments(
                 record_anomaly(tx, merchant, account, kind, message, now).await?;
                 Settled::Anomaly(kind)
             }
-            SettleVerdict::Settle => settle_one(app, tx, merchant, payment, message, now).await?,
+            SettleVerdict::Settle => {
+                arrivals.push(Arrival {
+                    n,
+                    payment: payment.clone(),
+                    transaction_id: message.facts.transaction_id.clone(),
+                    payer_total: message.payer_total,
+                    paid_at: message.paid_at,
+                });
+                // The next message of the same payment, in this very batch, is a repetition.
+                payment.state = PaymentState::Succeeded;
+                payment.transaction_id = Some(message.facts.transaction_id.clone());
+                Settled::Paid
+            }
         });
+    }
+    for n in take_in(app, tx, merchant, &arrivals, now).await? {
+        verdicts[n] = Settled::Late;
     }
     app.hold_at("settle.before_commit").await;
     Ok(verdicts)
@@ -120,82 +166,104 @@ pub(crate) fn raise_alarm(kind: AnomalyKind, number: &str) {
     tracing::error!(alarm = "payment_anomaly", kind = %kind, number, "a verified message from WeChat does not match our books");
 }
 
-async fn settle_one(
+/// Records the money, pays the orders that wait for it, and sends back what came for closed ones. The messages whose
+/// orders were all closed: they were late.
+async fn take_in(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
-    payment: &mut Payment,
-    message: &Paid,
+    arrivals: &[Arrival],
     now: Timestamp,
-) -> Result<Settled> {
-    let shares: BTreeMap<OrderId, Money> = payments::orders_of(tx, merchant, &[payment.id])
-        .await?
-        .into_iter()
-        .map(|(_, order, amount)| (order, amount))
-        .collect();
-    let orders = orders::lock(tx, merchant, &shares.keys().copied().collect::<Vec<_>>()).await?;
-    let (open, over): (Vec<Order>, Vec<Order>) =
-        orders.into_iter().partition(|o| o.state == OrderState::PendingPayment);
-    payments::set_succeeded(
-        tx,
-        payment,
-        &message.facts.transaction_id,
-        message.payer_total,
-        message.paid_at,
-        open.is_empty(),
-    )
-    .await?;
-    payment.state = hexiao_core::payment::PaymentState::Succeeded;
-    payment.transaction_id = Some(message.facts.transaction_id.clone());
-    metrics::counter!("payments_settled_total", "late" => if open.is_empty() { "yes" } else { "no" })
-        .increment(1);
-    for order in &over {
-        return_late_money(tx, merchant, payment, order, share(&shares, order), now).await?;
+) -> Result<Vec<usize>> {
+    if arrivals.is_empty() {
+        return Ok(Vec::new());
     }
-    pay_orders(app, tx, merchant, payment.id, &open, &shares, Actor::Wechat, now).await?;
-    Ok(if open.is_empty() { Settled::Late } else { Settled::Paid })
+    let ids: Vec<PaymentId> = arrivals.iter().map(|a| a.payment.id).collect();
+    let mut shares: BTreeMap<PaymentId, Vec<(OrderId, Money)>> = BTreeMap::new();
+    for (payment, order, amount) in payments::orders_of(tx, merchant, &ids).await? {
+        shares.entry(payment).or_default().push((order, amount));
+    }
+    let order_ids: Vec<OrderId> = shares.values().flatten().map(|(order, _)| *order).collect();
+    let orders: BTreeMap<OrderId, Order> =
+        orders::lock(tx, merchant, &order_ids).await?.into_iter().map(|o| (o.id, o)).collect();
+    let (mut successes, mut dues, mut late) = (Vec::new(), Vec::new(), Vec::new());
+    let mut over: Vec<(&Payment, &Order, Money)> = Vec::new();
+    for arrival in arrivals {
+        let mut all_over = true;
+        for (id, amount) in shares.get(&arrival.payment.id).into_iter().flatten() {
+            let order =
+                orders.get(id).ok_or_else(|| AppError::Internal("payment without order".to_owned()))?;
+            if order.state == OrderState::PendingPayment {
+                all_over = false;
+                dues.push(Due {
+                    order,
+                    payment_id: arrival.payment.id,
+                    amount: *amount,
+                    actor: Actor::Wechat,
+                });
+            } else {
+                over.push((&arrival.payment, order, *amount));
+            }
+        }
+        if all_over {
+            late.push(arrival.n);
+        }
+        successes.push(payments::Success {
+            payment_id: arrival.payment.id,
+            from: arrival.payment.state,
+            transaction_id: &arrival.transaction_id,
+            payer_total: arrival.payer_total,
+            paid_at: arrival.paid_at,
+            late: all_over,
+        });
+    }
+    payments::set_succeeded(tx, merchant, &successes).await?;
+    for (payment, order, amount) in over {
+        return_late_money(tx, merchant, payment, order, amount, now).await?;
+    }
+    pay_orders(app, tx, merchant, &dues, now).await?;
+    Ok(late)
 }
 
-fn share(shares: &BTreeMap<OrderId, Money>, order: &Order) -> Money {
-    shares.get(&order.id).copied().unwrap_or(Money::ZERO)
+/// A locked unpaid order whose money is there.
+pub(crate) struct Due<'o> {
+    /// Which.
+    pub(crate) order: &'o Order,
+    /// By which payment.
+    pub(crate) payment_id: PaymentId,
+    /// Its share of the payment.
+    pub(crate) amount: Money,
+    /// Who made it paid.
+    pub(crate) actor: Actor,
 }
 
 /// Turns locked unpaid orders into paid ones: stock leaves, vouchers are issued, the liability is booked.
-#[expect(clippy::too_many_arguments, reason = "two callers: a payment that came and an order of 0 fen")]
 pub(crate) async fn pay_orders(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
-    payment_id: PaymentId,
-    open: &[Order],
-    shares: &BTreeMap<OrderId, Money>,
-    actor: Actor,
+    dues: &[Due<'_>],
     now: Timestamp,
 ) -> Result<()> {
-    if open.is_empty() {
+    if dues.is_empty() {
         return Ok(());
     }
-    let ids: Vec<OrderId> = open.iter().map(|o| o.id).collect();
+    let ids: Vec<OrderId> = dues.iter().map(|due| due.order.id).collect();
     let to = OrderState::PendingPayment.after(OrderEvent::Pay)?;
     orders::mark_paid(tx, merchant, &ids, to, now).await?;
     let reservations = stock::open_reservations(tx, merchant, &ids).await?;
     let entry_ids: Vec<_> = reservations.iter().map(|_| new_id()).collect();
     stock::commit(tx, merchant, &reservations, &entry_ids, now).await?;
     let lines = orders::lines(tx, merchant, &ids).await?;
-    issue_vouchers(app, tx, merchant, open, &lines, now).await?;
-    let mut postings = Vec::new();
-    let mut events = Vec::new();
-    let mut happened = Vec::new();
-    for order in open {
-        let place = place_of(tx, merchant, order, now).await?;
-        postings.push(posting(
-            place,
-            LedgerEvent::Payment,
-            order.id,
-            payment_id.into(),
-            share(shares, order),
-        ));
-        events.push(event(order, "pay", Some(to), actor, now));
+    let open: Vec<&Order> = dues.iter().map(|due| due.order).collect();
+    issue_vouchers(app, tx, merchant, &open, &lines, now).await?;
+    let stores = store_facts::of(tx, merchant, &open.iter().map(|o| o.store_id).collect::<Vec<_>>()).await?;
+    let (mut postings, mut events, mut happened) = (Vec::new(), Vec::new(), Vec::new());
+    for Due { order, payment_id, amount, actor } in dues {
+        let store = stores.get(&order.store_id);
+        let place = place_at(order, store, now)?;
+        postings.push(posting(place, LedgerEvent::Payment, order.id, (*payment_id).into(), *amount));
+        events.push(event(order, "pay", Some(to), *actor, now));
         let what = Happened::OrderPaid { number: order.number.clone(), amount_fen: order.pay.as_fen() };
         happened.push(messages::event(order, order.id.into(), &what, now));
     }
@@ -215,9 +283,12 @@ pub(crate) async fn place_of(
     order: &Order,
     now: Timestamp,
 ) -> Result<Place> {
-    let store = store_facts::get(tx, merchant, order.store_id)
-        .await?
-        .ok_or_else(|| AppError::Internal("order without store".to_owned()))?;
+    let store = store_facts::get(tx, merchant, order.store_id).await?;
+    place_at(order, store.as_ref(), now)
+}
+
+fn place_at(order: &Order, store: Option<&StoreFacts>, now: Timestamp) -> Result<Place> {
+    let store = store.ok_or_else(|| AppError::Internal("order without store".to_owned()))?;
     Ok(Place {
         merchant_id: order.merchant_id,
         store_id: order.store_id,

@@ -24,12 +24,12 @@ pub(crate) async fn issue_vouchers(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
-    orders: &[Order],
+    orders: &[&Order],
     lines: &[Line],
     now: Timestamp,
 ) -> Result<()> {
     let rules = vouchers::rules(tx, merchant, &lines.iter().map(|l| l.rule_id).collect::<Vec<_>>()).await?;
-    let by_id: BTreeMap<OrderId, &Order> = orders.iter().map(|o| (o.id, o)).collect();
+    let by_id: BTreeMap<OrderId, &Order> = orders.iter().map(|o| (o.id, *o)).collect();
     let units: i64 = lines.iter().map(|l| i64::from(l.quantity)).sum();
     let mut codes = fresh_codes(app, tx, merchant, usize::try_from(units).unwrap_or(0)).await?;
     let mut issued = Vec::new();

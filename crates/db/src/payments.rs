@@ -7,11 +7,12 @@ use hexiao_core::money::Money;
 use hexiao_core::payment::{AnomalyKind, Method, PaymentState};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
+use serde::Serialize;
 
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row};
-use crate::sql::{for_update, id_set, in_ids};
+use crate::sql::{JsonType, for_update, id_set, in_ids, json_rows, json_table};
 use crate::{new_row, params, sql};
 
 /// A payment.
@@ -153,19 +154,63 @@ pub async fn set_prepay(
     Ok(sql::execute(tx, text, params![merchant.merchant_id(), id, prepay_id, now]).await? == 1)
 }
 
-/// Records that the money came.
-pub async fn set_succeeded(
-    tx: &Tx,
-    p: &Payment,
-    transaction_id: &str,
-    payer_total: Money,
-    paid_at: Timestamp,
-    late: bool,
-) -> Result<()> {
-    let text = "UPDATE payments SET state = 'Succeeded', transaction_id = $4, payer_total_fen = $5, paid_at = $6, late = $7
-                WHERE merchant_id = $1 AND id = $2 AND state = $3";
-    let values = params![p.merchant_id, p.id, p.state, transaction_id, payer_total, paid_at, late];
-    sql::execute_exactly(tx, 1, "unsettled payment", text, values).await
+/// Money that came.
+#[derive(Debug, Clone, Copy)]
+pub struct Success<'t> {
+    /// For which payment.
+    pub payment_id: PaymentId,
+    /// The state it was in.
+    pub from: PaymentState,
+    /// WeChat's number.
+    pub transaction_id: &'t str,
+    /// What the payer really paid.
+    pub payer_total: Money,
+    /// When, by WeChat's clock.
+    pub paid_at: Timestamp,
+    /// Its orders were closed before.
+    pub late: bool,
+}
+
+#[derive(Serialize)]
+struct SuccessRow<'t> {
+    id: String,
+    from_state: &'static str,
+    transaction_id: &'t str,
+    payer_total_fen: i64,
+    paid_at: i64,
+    late: i64,
+}
+
+/// Records money that came.
+pub async fn set_succeeded(tx: &Tx, merchant: MerchantScope, successes: &[Success<'_>]) -> Result<()> {
+    use hexiao_core::id::Id as _;
+    let rows: Vec<SuccessRow<'_>> = successes
+        .iter()
+        .map(|s| SuccessRow {
+            id: s.payment_id.uuid().simple().to_string(),
+            from_state: s.from.as_str(),
+            transaction_id: s.transaction_id,
+            payer_total_fen: s.payer_total.as_fen(),
+            paid_at: s.paid_at.micros(),
+            late: i64::from(s.late),
+        })
+        .collect();
+    let columns = [
+        ("id", JsonType::Uuid),
+        ("from_state", JsonType::Text),
+        ("transaction_id", JsonType::Text),
+        ("payer_total_fen", JsonType::Int),
+        ("paid_at", JsonType::Int),
+        ("late", JsonType::Int),
+    ];
+    let text = format!(
+        "UPDATE payments SET state = 'Succeeded', transaction_id = q.transaction_id, payer_total_fen = q.payer_total_fen,
+           paid_at = q.paid_at, late = (q.late = 1) FROM {}
+         WHERE payments.merchant_id = q.merchant_id AND payments.id = q.id AND payments.state = q.from_state",
+        json_table(tx, 2, "q", &columns)
+    );
+    let values = vec![merchant.merchant_id().value(), json_rows(&rows)];
+    sql::execute_exactly(tx, successes.len(), "unsettled payments", &text, values).await
 }
 
 /// Records that WeChat will not take money for it any more.
