@@ -91,7 +91,7 @@ async fn when_its_customer_closes_it(world: &World) {
         for _ in 0..2 {
             let (client, path) = (order.customer.clone(), format!("{}/close", order.path));
             let close = async move { client.post(&path, json!({})).await.status };
-            racers.push((pause.saturating_sub(jitter(&mut rng, 6)) + jitter(&mut rng, 90), Box::pin(close)));
+            racers.push((pause.saturating_sub(jitter(&mut rng, 6)) + jitter(&mut rng, 250), Box::pin(close)));
         }
     }
     let answers = at_once(racers).await;
