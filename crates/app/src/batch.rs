@@ -5,7 +5,7 @@
 //! transaction, at once: there is no timer. A lane ends when nothing waits, and the next request starts one, so the
 //! queue needs nobody who starts or stops it, and a shutdown that waits for its requests waits for their batches.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use hexiao_core::reason::Reason;
 use hexiao_core::scope::MerchantScope;
 use hexiao_db::{Tx, transact};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::context::App;
 use crate::error::{AppError, Result};
@@ -35,6 +36,11 @@ pub(crate) trait Batched: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// Where a crash test may stop it after the commit.
     const AFTER_COMMIT: &'static str;
+    /// Requests with the same one never share a batch: the second sees what the first has committed. `None`: the use
+    /// case tells repetitions within a batch apart by itself.
+    fn apart(&self) -> Option<(Uuid, &str)> {
+        None
+    }
     /// Its queue.
     fn queue(app: &App) -> &Queue<Self>;
     /// Runs requests of one merchant; as many verdicts, in their order.
@@ -100,6 +106,8 @@ impl<R: Batched> Queue<R> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut groups: Vec<Group<R>> = Vec::new();
         let mut place: HashMap<MerchantId, usize> = HashMap::new();
+        let mut seen: HashSet<(MerchantId, Uuid, String)> = HashSet::new();
+        let mut aside: Vec<(MerchantId, Entry<R>)> = Vec::new();
         for _ in 0..MAX_BATCH {
             let Some(merchant) = waiting.turns.pop_front() else { break };
             let Some(mine) = waiting.of.get_mut(&merchant) else { continue };
@@ -108,6 +116,12 @@ impl<R: Batched> Queue<R> {
                 waiting.of.remove(&merchant);
             } else {
                 waiting.turns.push_back(merchant);
+            }
+            if let Some((actor, key)) = entry.request.apart()
+                && !seen.insert((merchant, actor, key.to_owned()))
+            {
+                aside.push((merchant, entry));
+                continue;
             }
             waiting.count -= 1;
             let n = *place.entry(merchant).or_insert_with(|| {
@@ -118,6 +132,13 @@ impl<R: Batched> Queue<R> {
             metrics::histogram!("batch_wait_seconds", "use_case" => R::NAME).record(entry.since.elapsed());
             groups[n].requests.push(entry.request);
             groups[n].answers.push(entry.answer);
+        }
+        for (merchant, entry) in aside.into_iter().rev() {
+            let mine = waiting.of.entry(merchant).or_default();
+            mine.push_front(entry);
+            if mine.len() == 1 {
+                waiting.turns.push_back(merchant);
+            }
         }
         if groups.is_empty() {
             waiting.lanes -= 1;
@@ -133,6 +154,7 @@ impl<R: Batched> Queue<R> {
 #[derive(Default)]
 pub(crate) struct Queues {
     pub(crate) confirms: Queue<crate::redeem::Confirm>,
+    pub(crate) orders: Queue<crate::order::PlaceOrder>,
     pub(crate) payments: Queue<crate::settle::Paid>,
 }
 
@@ -241,4 +263,102 @@ async fn run<R: Batched>(app: &App, tx: &Tx, sets: &[(MerchantScope, &[R])]) -> 
         verdicts.push(of_merchant);
     }
     Ok(verdicts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Numbered {
+        n: u32,
+        key: &'static str,
+    }
+
+    impl Batched for Numbered {
+        type Verdict = u32;
+        const NAME: &'static str = "test";
+        const AFTER_COMMIT: &'static str = "confirm.after_commit";
+        fn apart(&self) -> Option<(Uuid, &str)> {
+            (!self.key.is_empty()).then_some((Uuid::nil(), self.key))
+        }
+        fn queue(_: &App) -> &Queue<Self> {
+            static QUEUE: std::sync::LazyLock<Queue<Numbered>> = std::sync::LazyLock::new(Queue::default);
+            &QUEUE
+        }
+        async fn run(_: &App, _: &Tx, _: MerchantScope, requests: &[Self]) -> Result<Vec<u32>> {
+            Ok(requests.iter().map(|r| r.n).collect())
+        }
+    }
+
+    fn merchant(n: u128) -> MerchantId {
+        hexiao_core::id::Id::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn push(queue: &Queue<Numbered>, of: MerchantId, n: u32, key: &'static str) -> Option<bool> {
+        let (answer, _) = oneshot::channel();
+        queue.push(of, Entry { request: Numbered { n, key }, since: Instant::now(), answer }, 1)
+    }
+
+    fn take(queue: &Queue<Numbered>) -> Option<Vec<(MerchantId, Vec<u32>)>> {
+        let numbers =
+            |g: Group<Numbered>| (g.merchant.merchant_id(), g.requests.iter().map(|r| r.n).collect());
+        queue.take().map(|groups| groups.into_iter().map(numbers).collect())
+    }
+
+    #[test]
+    fn a_lane_runs_while_somebody_waits_and_no_longer() {
+        let queue = Queue::default();
+        assert_eq!(push(&queue, merchant(1), 1, ""), Some(true));
+        assert_eq!(push(&queue, merchant(1), 2, ""), Some(false), "one lane is running");
+        assert_eq!(take(&queue), Some(vec![(merchant(1), vec![1, 2])]));
+        assert_eq!(push(&queue, merchant(1), 3, ""), Some(false));
+        assert_eq!(take(&queue), Some(vec![(merchant(1), vec![3])]));
+        assert_eq!(take(&queue), None);
+        assert_eq!(push(&queue, merchant(1), 4, ""), Some(true), "the lane has ended");
+    }
+
+    #[test]
+    fn a_crowd_leaves_room_for_other_merchants() {
+        let queue = Queue::default();
+        for n in 0..1000 {
+            push(&queue, merchant(1), n, "").unwrap();
+        }
+        for n in 0..3 {
+            push(&queue, merchant(2), n, "").unwrap();
+        }
+        let batch = take(&queue).unwrap();
+        assert_eq!(batch[0].1.len(), MAX_BATCH - 3);
+        assert_eq!(batch[1], (merchant(2), vec![0, 1, 2]));
+        let rest: usize =
+            std::iter::from_fn(|| take(&queue)).flatten().map(|(_, numbers)| numbers.len()).sum();
+        assert_eq!(rest, 1000 - (MAX_BATCH - 3));
+    }
+
+    #[test]
+    fn a_merchant_fills_its_share_and_all_together_the_queue() {
+        let queue = Queue::default();
+        let share = u32::try_from(MAX_WAITING_OF_MERCHANT).unwrap();
+        for of in 1..=2 {
+            for n in 0..share {
+                assert!(push(&queue, merchant(of), n, "").is_some());
+            }
+            assert_eq!(push(&queue, merchant(of), 0, ""), None, "its share is full");
+        }
+        assert_eq!(push(&queue, merchant(3), 0, ""), None, "the queue is full");
+        take(&queue).unwrap();
+        assert_eq!(push(&queue, merchant(3), 0, ""), Some(false));
+    }
+
+    #[test]
+    fn repetitions_wait_for_the_next_batch_in_their_order() {
+        let queue = Queue::default();
+        for (n, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "a")] {
+            push(&queue, merchant(1), n, key).unwrap();
+        }
+        push(&queue, merchant(2), 5, "a").unwrap();
+        assert_eq!(take(&queue), Some(vec![(merchant(1), vec![1, 3]), (merchant(2), vec![5])]));
+        assert_eq!(take(&queue), Some(vec![(merchant(1), vec![2])]));
+        assert_eq!(take(&queue), Some(vec![(merchant(1), vec![4])]));
+        assert_eq!(take(&queue), None);
+    }
 }

@@ -1,22 +1,25 @@
 //! Placing orders: price, stock reserved by guarded updates (all lines or none), and the order, in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
 use hexiao_core::id::{CustomerId, LineId, OrderId, StockId};
+use hexiao_core::money::Money;
 use hexiao_core::number::OrderNumber;
 use hexiao_core::order::{Fulfilment, MAX_UNPAID_ORDERS, OrderState};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::stock::{ReservationState, StockFacts, check_available};
-use hexiao_core::time::Timestamp;
+use hexiao_core::time::{BusinessDate, Timestamp};
 use hexiao_db::idempotency::{self, Claim, Key};
 use hexiao_db::orders::{self, Actor, Line, Order};
 use hexiao_db::stock::{self, Reservation};
-use hexiao_db::{DbError, Tx, customers, merchants, store_facts, transact};
+use hexiao_db::{DbError, Tx, customers, merchants, store_facts};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::quote::{QuoteRequest, Quoted, quote_in, wanted};
+use crate::batch::{Batched, Queue};
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
@@ -59,78 +62,213 @@ impl App {
         let store = store_facts::for_customer(self.db.reader(), request.quote.store_id).await?;
         let store = store.ok_or_else(|| Refusal::with_message(Reason::NotFound, "没有找到这个门店"))?;
         let merchant = MerchantScope::of_system(store.merchant_id);
-        let requests = [request];
-        let verdicts: Result<Vec<Result<Placed, Refusal>>> =
-            transact!(self.db, |tx| place_orders(self, &tx, merchant, &requests));
-        let placed = verdicts?.pop().ok_or_else(|| AppError::Internal("no verdict".to_owned()))??;
-        self.hold_at("order.after_commit").await;
-        self.wake.notify_one();
-        Ok(placed)
+        Ok(self.in_batch(merchant, request).await??)
     }
 }
 
-/// Places orders at one merchant; each has its own verdict. A refused one leaves nothing behind.
-pub(crate) async fn place_orders(
+impl Batched for PlaceOrder {
+    type Verdict = Result<Placed, Refusal>;
+    const NAME: &'static str = "place";
+    const AFTER_COMMIT: &'static str = "order.after_commit";
+
+    // The key is claimed when an order is decided on and says what it made only when it is written.
+    fn apart(&self) -> Option<(Uuid, &str)> {
+        Some((self.customer_id.into(), &self.key))
+    }
+
+    fn queue(app: &App) -> &Queue<Self> {
+        &app.queues.orders
+    }
+
+    async fn run(
+        app: &App,
+        tx: &Tx,
+        merchant: MerchantScope,
+        requests: &[Self],
+    ) -> Result<Vec<Result<Placed, Refusal>>> {
+        place_orders(app, tx, merchant, requests).await
+    }
+}
+
+/// An order that was decided on and not yet written.
+struct Decided {
+    order: Order,
+    date: BusinessDate,
+    lines: Vec<Line>,
+    reserve: BTreeMap<StockId, i64>,
+    reservations: Vec<Reservation>,
+}
+
+/// Places orders at one merchant; each has its own verdict. A refused one leaves nothing behind. Order of locks:
+/// keys, customers, stocks, the customers' purchase counters.
+async fn place_orders(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
     requests: &[PlaceOrder],
 ) -> Result<Vec<Result<Placed, Refusal>>> {
-    let now = app.now();
     let mut verdicts = Vec::with_capacity(requests.len());
-    for request in requests {
-        let asked = Asked { quote: &request.quote, remark: &request.remark };
-        let key = Key {
-            merchant,
-            actor_id: request.customer_id.into(),
-            key: &request.key,
-            operation: "order.place",
-            fingerprint: fingerprint(&asked),
-        };
-        let verdict = match idempotency::claim(tx, &key, now).await? {
+    let mut fresh: Vec<(usize, Key<'_>, Quoted)> = Vec::new();
+    for (n, request) in requests.iter().enumerate() {
+        let key = key_of(merchant, request);
+        verdicts.push(match idempotency::claim(tx, &key, app.now()).await? {
             Claim::Replay { subject_id, .. } => {
                 let order_id = hexiao_core::id::Id::from_uuid(subject_id);
                 Ok(Placed { merchant, order_id, replayed: true })
             }
             Claim::Conflict => Err(Reason::IdempotencyConflict.into()),
-            Claim::New => match place_one(app, tx, merchant, request, now).await {
-                Ok(order_id) => {
-                    idempotency::store(tx, &key, order_id.into(), "{}").await?;
-                    Ok(Placed { merchant, order_id, replayed: false })
+            Claim::New => match refusal_of(quote_in(tx, &request.quote, app.now()).await)? {
+                Ok(quoted) => {
+                    fresh.push((n, key, quoted));
+                    // Until it is decided below.
+                    Err(Reason::Internal.into())
                 }
-                // Nothing was written before the refusal but the claim, which a refusal gives back.
-                Err(AppError::Refused(refusal)) => {
+                Err(refusal) => {
                     idempotency::release(tx, &key).await?;
-                    Err(*refusal)
+                    Err(refusal)
                 }
-                Err(error) => return Err(error),
             },
-        };
-        verdicts.push(verdict);
+        });
     }
+    if fresh.is_empty() {
+        return Ok(verdicts);
+    }
+    let owner = merchants::get(tx, merchant).await?.ok_or(Reason::NotFound)?;
+    let mut room = Room::lock(tx, merchant, requests, &fresh).await?;
+    // Read under the locks, so that orders follow each other in time as they do in the stock.
+    let now = app.now();
+    let mut decided = Vec::with_capacity(fresh.len());
+    for (n, key, quoted) in &fresh {
+        let request = &requests[*n];
+        verdicts[*n] = match refusal_of(room.decide(tx, merchant, request, quoted).await)? {
+            Ok(reserve) => {
+                let (order, lines) = build(merchant, request, quoted, owner.order_ttl_s, now);
+                idempotency::store(tx, key, order.id.into(), "{}").await?;
+                let placed = Placed { merchant, order_id: order.id, replayed: false };
+                let reservations = reservations(quoted, &order, &lines);
+                let date = quoted.store.business_day.date(now);
+                decided.push(Decided { order, date, lines, reserve, reservations });
+                Ok(placed)
+            }
+            // Nothing was written before the refusal but the claim, which a refusal gives back.
+            Err(refusal) => {
+                idempotency::release(tx, key).await?;
+                Err(refusal)
+            }
+        };
+    }
+    write(app, tx, merchant, decided, now).await?;
     app.hold_at("order.before_commit").await;
     Ok(verdicts)
 }
 
-/// Decides everything before it writes anything: a refusal must leave the transaction as it was.
-async fn place_one(
+fn key_of(merchant: MerchantScope, request: &PlaceOrder) -> Key<'_> {
+    let asked = Asked { quote: &request.quote, remark: &request.remark };
+    Key {
+        merchant,
+        actor_id: request.customer_id.into(),
+        key: &request.key,
+        operation: "order.place",
+        fingerprint: fingerprint(&asked),
+    }
+}
+
+/// A refusal is a verdict; anything else ends the batch.
+fn refusal_of<T>(outcome: Result<T>) -> Result<Result<T, Refusal>> {
+    match outcome {
+        Ok(value) => Ok(Ok(value)),
+        Err(AppError::Refused(refusal)) => Ok(Err(*refusal)),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the orders of a batch share, locked: units in stock, and how many more unpaid orders each customer may have.
+struct Room {
+    stocks: BTreeMap<StockId, StockFacts>,
+    unpaid: BTreeMap<CustomerId, i64>,
+}
+
+impl Room {
+    async fn lock(
+        tx: &Tx,
+        merchant: MerchantScope,
+        requests: &[PlaceOrder],
+        fresh: &[(usize, Key<'_>, Quoted)],
+    ) -> Result<Self> {
+        let customers: BTreeSet<CustomerId> = fresh.iter().map(|(n, ..)| requests[*n].customer_id).collect();
+        let customers: Vec<CustomerId> = customers.into_iter().collect();
+        // Their next orders wait here until these are committed, which makes counting the unpaid ones exact.
+        customers::lock(tx, &customers).await?;
+        let mut unpaid = BTreeMap::new();
+        for customer in customers {
+            unpaid.insert(customer, orders::count_unpaid(tx, merchant, customer).await?);
+        }
+        let lines = fresh.iter().flat_map(|(_, _, quoted)| &quoted.lines);
+        let ids: BTreeSet<StockId> = lines.filter_map(|line| line.sku.stock_id).collect();
+        let ids: Vec<StockId> = ids.into_iter().collect();
+        Ok(Self { stocks: stock::lock(tx, merchant, &ids).await?, unpaid })
+    }
+
+    /// Whether there is room for an order, which is then taken; what it reserves of each stock row.
+    async fn decide(
+        &mut self,
+        tx: &Tx,
+        merchant: MerchantScope,
+        request: &PlaceOrder,
+        quoted: &Quoted,
+    ) -> Result<BTreeMap<StockId, i64>> {
+        let unpaid = self.unpaid.get(&request.customer_id).copied().unwrap_or(0);
+        if unpaid >= MAX_UNPAID_ORDERS {
+            return Err(Reason::TooManyUnpaid.into());
+        }
+        let reserve = decide_stock(&self.stocks, quoted)?;
+        count_limits(tx, merchant, request.customer_id, quoted).await?;
+        for (id, units) in &reserve {
+            if let Some(facts) = self.stocks.get_mut(id) {
+                facts.reserved += units;
+            }
+        }
+        // An order of 0 fen is paid at once.
+        if quoted.quote.pay != Money::ZERO {
+            self.unpaid.insert(request.customer_id, unpaid + 1);
+        }
+        Ok(reserve)
+    }
+}
+
+async fn write(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
-    request: &PlaceOrder,
+    decided: Vec<Decided>,
     now: Timestamp,
-) -> Result<OrderId> {
-    let owner = merchants::get(tx, merchant).await?.ok_or(Reason::NotFound)?;
-    let quoted = quote_in(tx, &request.quote, now).await?;
-    check_unpaid(tx, merchant, request.customer_id).await?;
-    let reserved = decide_stock(tx, merchant, &quoted).await?;
-    count_limits(tx, merchant, request.customer_id, &quoted).await?;
-    let (order, lines) = build(merchant, request, &quoted, owner.order_ttl_s, now);
-    let date = quoted.store.business_day.date(now);
-    orders::insert(tx, &[(order.clone(), date)], &lines).await.map_err(number_taken)?;
-    let reservations = reservations(&quoted, &order, &lines);
-    stock::reserve(tx, merchant, &reserved, &reservations).await?;
-    let event = orders::NewEvent {
+) -> Result<()> {
+    if decided.is_empty() {
+        return Ok(());
+    }
+    let (mut placed, mut lines, mut reservations, mut events) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut reserve: BTreeMap<StockId, i64> = BTreeMap::new();
+    for each in decided {
+        events.push(created(&each.order, now));
+        placed.push((each.order, each.date));
+        lines.extend(each.lines);
+        reservations.extend(each.reservations);
+        for (id, units) in each.reserve {
+            *reserve.entry(id).or_insert(0) += units;
+        }
+    }
+    orders::insert(tx, &placed, &lines).await.map_err(number_taken)?;
+    stock::reserve(tx, merchant, &reserve, &reservations).await?;
+    orders::append_events(tx, events).await?;
+    for (order, _) in placed.iter().filter(|(order, _)| order.pay == Money::ZERO) {
+        settle_free_order(app, tx, merchant, order, now).await?;
+    }
+    Ok(())
+}
+
+fn created(order: &Order, now: Timestamp) -> orders::NewEvent {
+    orders::NewEvent {
         merchant_id: order.merchant_id,
         id: new_id(),
         order_id: order.id,
@@ -142,12 +280,7 @@ async fn place_one(
         device: None,
         note: None,
         at: now,
-    };
-    orders::append_events(tx, vec![event]).await?;
-    if order.pay == hexiao_core::money::Money::ZERO {
-        settle_free_order(app, tx, merchant, &order, now).await?;
     }
-    Ok(order.id)
 }
 
 /// An order number is random: one in ten thousand million meets another and is drawn again.
@@ -155,23 +288,17 @@ fn number_taken(error: DbError) -> DbError {
     if error.is_unique_violation("number") { DbError::Stale("order number") } else { error }
 }
 
-/// Refuses one unpaid order too many. The lock on the customer makes it exact: their next order waits here until this
-/// one is committed.
-async fn check_unpaid(tx: &Tx, merchant: MerchantScope, customer: CustomerId) -> Result<()> {
-    customers::lock(tx, &[customer]).await?;
-    let unpaid = orders::count_unpaid(tx, merchant, customer).await?;
-    if unpaid < MAX_UNPAID_ORDERS { Ok(()) } else { Err(Reason::TooManyUnpaid.into()) }
-}
-
-/// Locks the stock rows and checks every line; what to reserve of each row.
-async fn decide_stock(tx: &Tx, merchant: MerchantScope, quoted: &Quoted) -> Result<BTreeMap<StockId, i64>> {
+/// Checks every line against the locked stock rows; what to reserve of each row.
+fn decide_stock(
+    stocks: &BTreeMap<StockId, StockFacts>,
+    quoted: &Quoted,
+) -> Result<BTreeMap<StockId, i64>, Refusal> {
     let mut ids: Vec<StockId> = quoted.lines.iter().filter_map(|l| l.sku.stock_id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let locked = stock::lock(tx, merchant, &ids).await?;
     let facts: Vec<StockFacts> = ids
         .iter()
-        .map(|id| locked.get(id).copied().unwrap_or(StockFacts { on_hand: 0, reserved: 0 }))
+        .map(|id| stocks.get(id).copied().unwrap_or(StockFacts { on_hand: 0, reserved: 0 }))
         .collect();
     let wanted = wanted(&quoted.lines, &mut |id, _| ids.binary_search(&id).unwrap_or(0));
     check_available(&wanted, &facts)?;
@@ -182,8 +309,7 @@ async fn decide_stock(tx: &Tx, merchant: MerchantScope, quoted: &Quoted) -> Resu
             None if line.sku.stock_mode == hexiao_core::catalog::StockMode::Unlimited => {}
             None => {
                 return Err(Refusal::new(Reason::OutOfStock)
-                    .and_field("lines", format!("「{}」已售罄", line.sku.product_name))
-                    .into());
+                    .and_field("lines", format!("「{}」已售罄", line.sku.product_name)));
             }
         }
     }
