@@ -12,7 +12,7 @@ use hexiao_core::order::{OrderEvent, OrderState};
 use hexiao_core::payment::{
     AnomalyKind, PaidFacts, PaymentFacts, PaymentState, SettleVerdict, judge_settlement,
 };
-use hexiao_core::refund::{RefundCause, RefundState};
+use hexiao_core::refund::RefundCause;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::orders::{self, Actor, Order};
@@ -331,27 +331,8 @@ async fn return_late_money(
     let place = place_of(tx, merchant, order, now).await?;
     ledger::post(tx, &[posting(place, LedgerEvent::LatePayment, order.id, payment.id.into(), amount)])
         .await?;
-    let refund = Refund {
-        merchant_id: order.merchant_id,
-        id: new_id(),
-        order_id: order.id,
-        payment_id: payment.id,
-        customer_id: order.customer_id,
-        state: RefundState::Created,
-        blocked_reason: None,
-        cause: RefundCause::LatePayment,
-        method: payment.method,
-        reason: "订单已关闭，付款原路退回".to_owned(),
-        amount,
-        attempt: 1,
-        wechat_refund_id: None,
-        booked: false,
-        to_merchant: false,
-        error: None,
-        created_at: now,
-        submitted_at: None,
-        succeeded_at: None,
-    };
+    let reason = "订单已关闭，付款原路退回".to_owned();
+    let refund = Refund::created(new_id(), order, payment, amount, RefundCause::LatePayment, reason, now);
     refunds::insert(tx, &refund).await?;
     jobs::enqueue(tx, merchant, JobKind::RefundSubmit, refund.id.into(), now, now).await?;
     orders::append_events(tx, vec![event(order, "late_payment", None, Actor::Wechat, now)]).await?;

@@ -7,7 +7,9 @@ use hexiao_core::refund::{BlockedReason, RefundCause, RefundState};
 use hexiao_core::scope::{CustomerScope, MerchantScope, StoreScope, Stores};
 use hexiao_core::time::Timestamp;
 
+use crate::orders::Order;
 use crate::page::{Cursor, Page, PageRequest};
+use crate::payments::Payment;
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row};
 use crate::sql::{for_update, id_set, in_ids};
@@ -60,6 +62,41 @@ impl Refund {
     /// The scope of what belongs to this row.
     pub fn merchant(&self) -> MerchantScope {
         MerchantScope::of_row(self.merchant_id)
+    }
+}
+
+impl Refund {
+    /// One that was asked for and is not sent yet.
+    pub fn created(
+        id: RefundId,
+        order: &Order,
+        payment: &Payment,
+        amount: Money,
+        cause: RefundCause,
+        reason: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            merchant_id: order.merchant_id,
+            id,
+            order_id: order.id,
+            payment_id: payment.id,
+            customer_id: order.customer_id,
+            state: RefundState::Created,
+            blocked_reason: None,
+            cause,
+            method: payment.method,
+            reason,
+            amount,
+            attempt: 1,
+            wechat_refund_id: None,
+            booked: false,
+            to_merchant: false,
+            error: None,
+            created_at: now,
+            submitted_at: None,
+            succeeded_at: None,
+        }
     }
 }
 

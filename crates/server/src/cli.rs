@@ -92,6 +92,7 @@ enum Command {
         command: StaffCommand,
     },
     /// 后台任务：查看、重试
+    #[command(after_help = "例子：\n  hexiao jobs list --dead\n  hexiao jobs retry --all")]
     Jobs {
         #[command(subcommand)]
         command: JobsCommand,

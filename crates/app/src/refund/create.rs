@@ -137,27 +137,18 @@ async fn create_one(
     let locks = choose(request, refund_id, &loaded, now)?;
     let amount = Money::sum(locks.iter().map(|l| l.amount))?;
     let local = amount == Money::ZERO || payment.method == Method::None;
-    let refund = Refund {
-        merchant_id: order.merchant_id,
-        id: refund_id,
-        order_id: order.id,
-        payment_id: payment.id,
-        customer_id: order.customer_id,
-        state: RefundState::Created,
-        blocked_reason: None,
-        cause: RefundCause::Customer,
-        method: if local { Method::None } else { payment.method },
-        reason: request.reason.clone(),
+    let mut refund = Refund::created(
+        refund_id,
+        &order,
+        &payment,
         amount,
-        attempt: 1,
-        wechat_refund_id: None,
-        booked: false,
-        to_merchant: false,
-        error: None,
-        created_at: now,
-        submitted_at: None,
-        succeeded_at: None,
-    };
+        RefundCause::Customer,
+        request.reason.clone(),
+        now,
+    );
+    if local {
+        refund.method = Method::None;
+    }
     refunds::insert(tx, &refund).await?;
     vouchers::insert_locks(tx, &locks).await?;
     let change = |l: &RefundLock| (l.voucher_id, Change { locked_refund: l.quantity(), ..Change::default() });
