@@ -62,11 +62,8 @@ pub async fn lock(tx: &Tx, ids: &[CustomerId]) -> Result<()> {
     if tx.backend() == DbBackend::Sqlite {
         return Ok(());
     }
-    let text = format!(
-        "SELECT id FROM customers c WHERE id IN {} ORDER BY id{}",
-        in_ids(tx, 1),
-        for_update(tx, "c")
-    );
+    let text =
+        format!("SELECT id FROM customers c WHERE id {} ORDER BY id{}", in_ids(tx, 1), for_update(tx, "c"));
     sql::rows(tx, &text, vec![id_set(ids)]).await?;
     Ok(())
 }

@@ -120,7 +120,7 @@ pub async fn first(c: &impl Conn) -> Result<Option<Merchant>> {
 
 /// Names of merchants, for somebody who works for several.
 pub async fn names(c: &impl Conn, ids: &[MerchantId]) -> Result<Vec<(MerchantId, String)>> {
-    let text = format!("SELECT id, name FROM merchants WHERE id IN {} ORDER BY name, id", in_ids(c, 1));
+    let text = format!("SELECT id, name FROM merchants WHERE id {} ORDER BY name, id", in_ids(c, 1));
     let rows = sql::rows(c, &text, vec![sql::id_set(ids)]).await?;
     rows.iter().map(|r| Ok((r.get("id")?, r.get("name")?))).collect()
 }

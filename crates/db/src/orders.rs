@@ -251,7 +251,7 @@ pub async fn insert(tx: &Tx, orders: &[(Order, BusinessDate)], lines: &[Line]) -
 /// Locks orders, in the order of their ids.
 pub async fn lock(tx: &Tx, merchant: MerchantScope, ids: &[OrderId]) -> Result<Vec<Order>> {
     let text = format!(
-        "SELECT * FROM orders o WHERE merchant_id = $1 AND id IN {} ORDER BY id{}",
+        "SELECT * FROM orders o WHERE merchant_id = $1 AND id {} ORDER BY id{}",
         in_ids(tx, 2),
         for_update(tx, "o")
     );
@@ -267,7 +267,7 @@ pub async fn mark_paid(
     now: Timestamp,
 ) -> Result<()> {
     let text = format!(
-        "UPDATE orders SET state = $3, paid_at = $4 WHERE merchant_id = $1 AND id IN {} AND state = 'PendingPayment'",
+        "UPDATE orders SET state = $3, paid_at = $4 WHERE merchant_id = $1 AND id {} AND state = 'PendingPayment'",
         in_ids(tx, 2)
     );
     let values = vec![merchant.merchant_id().value(), id_set(ids), to.value(), now.value()];
@@ -335,7 +335,7 @@ pub async fn get(c: &impl Conn, scope: &StoreScope, id: OrderId) -> Result<Optio
 /// The lines of some orders of one merchant, in order.
 pub async fn lines(c: &impl Conn, merchant: MerchantScope, orders: &[OrderId]) -> Result<Vec<Line>> {
     let text = format!(
-        "SELECT * FROM order_lines WHERE merchant_id = $1 AND order_id IN {} ORDER BY order_id, line_no",
+        "SELECT * FROM order_lines WHERE merchant_id = $1 AND order_id {} ORDER BY order_id, line_no",
         in_ids(c, 2)
     );
     sql::list(c, &text, vec![merchant.merchant_id().value(), id_set(orders)]).await
@@ -482,7 +482,7 @@ pub async fn list(
     let mut conditions = Conditions { parts: vec![], values: vec![] };
     conditions.and("merchant_id = ?", scope.merchant_id().value());
     if let Stores::Only(ids) = scope.stores() {
-        let text = format!("store_id IN {}", in_ids(c, conditions.values.len() + 1));
+        let text = format!("store_id {}", in_ids(c, conditions.values.len() + 1));
         conditions.values.push(id_set(ids));
         conditions.parts.push(text);
     }

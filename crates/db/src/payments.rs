@@ -102,7 +102,7 @@ pub async fn insert(tx: &Tx, p: &Payment, orders: &[(OrderId, Money)]) -> Result
 /// Locks payments, in the order of their ids.
 pub async fn lock(tx: &Tx, merchant: MerchantScope, ids: &[PaymentId]) -> Result<Vec<Payment>> {
     let text = format!(
-        "SELECT * FROM payments p WHERE merchant_id = $1 AND id IN {} ORDER BY id{}",
+        "SELECT * FROM payments p WHERE merchant_id = $1 AND id {} ORDER BY id{}",
         in_ids(tx, 2),
         for_update(tx, "p")
     );
@@ -133,7 +133,7 @@ pub async fn orders_of(
     payments: &[PaymentId],
 ) -> Result<Vec<(PaymentId, OrderId, Money)>> {
     let text = format!(
-        "SELECT payment_id, order_id, amount_fen FROM payment_orders WHERE merchant_id = $1 AND payment_id IN {} ORDER BY order_id",
+        "SELECT payment_id, order_id, amount_fen FROM payment_orders WHERE merchant_id = $1 AND payment_id {} ORDER BY order_id",
         in_ids(c, 2)
     );
     let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), id_set(payments)]).await?;

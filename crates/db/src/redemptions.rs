@@ -191,7 +191,7 @@ pub async fn nonces_used(
     nonces: &[[u8; 16]],
 ) -> Result<HashSet<Vec<u8>>> {
     let text = format!(
-        "SELECT prepare_nonce FROM redemptions WHERE merchant_id = $1 AND prepare_nonce IN {}",
+        "SELECT prepare_nonce FROM redemptions WHERE merchant_id = $1 AND prepare_nonce {}",
         in_bytes(c, 2)
     );
     let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), bytes_set(nonces)]).await?;
@@ -318,7 +318,7 @@ pub async fn reverse_uses(
 ) -> Result<()> {
     let text = format!(
         "UPDATE uses SET state = 'Reversed', reversed_at = $3, reversed_by = $4, reverse_reason = $5
-         WHERE merchant_id = $1 AND id IN {} AND state = 'Done'",
+         WHERE merchant_id = $1 AND id {} AND state = 'Done'",
         in_ids(tx, 2)
     );
     let values = vec![merchant.merchant_id().value(), id_set(ids), now.value(), by.value(), reason.value()];
@@ -444,7 +444,7 @@ pub async fn list(
     }
     if let Stores::Only(ids) = scope.stores() {
         values.push(id_set(ids));
-        parts.push(format!(" AND r.store_id IN {}", in_ids(c, values.len())));
+        parts.push(format!(" AND r.store_id {}", in_ids(c, values.len())));
     }
     let text = format!(
         "SELECT r.*, s.name AS store_name FROM redemptions r JOIN stores s ON s.merchant_id = r.merchant_id AND s.id = r.store_id
@@ -465,7 +465,7 @@ pub async fn items(
     let text = format!(
         "SELECT u.redemption_id, u.voucher_id, u.serial, u.state, v.order_id, v.product_name, v.sku_name, v.code_last4 FROM uses u
          JOIN vouchers v ON v.merchant_id = u.merchant_id AND v.id = u.voucher_id
-         WHERE u.merchant_id = $1 AND u.redemption_id IN {} ORDER BY u.redemption_id, u.voucher_id, u.serial",
+         WHERE u.merchant_id = $1 AND u.redemption_id {} ORDER BY u.redemption_id, u.voucher_id, u.serial",
         in_ids(c, 2)
     );
     let mut all: BTreeMap<RedemptionId, Vec<RedemptionItem>> = BTreeMap::new();
@@ -544,7 +544,7 @@ pub async fn attempts(c: &impl Conn, scope: &StoreScope, page: &PageRequest) -> 
         Stores::All => String::new(),
         Stores::Only(ids) => {
             values.push(id_set(ids));
-            format!("AND store_id IN {}", in_ids(c, 5))
+            format!("AND store_id {}", in_ids(c, 5))
         }
     };
     let text = format!(

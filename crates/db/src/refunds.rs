@@ -213,7 +213,7 @@ pub async fn by_number(c: &impl Conn, id: RefundId) -> Result<Option<Refund>> {
 /// The refunds of some orders, first to last.
 pub async fn of_orders(c: &impl Conn, merchant: MerchantScope, orders: &[OrderId]) -> Result<Vec<Refund>> {
     let text = format!(
-        "SELECT * FROM refunds WHERE merchant_id = $1 AND order_id IN {} ORDER BY created_at, id LIMIT 5000",
+        "SELECT * FROM refunds WHERE merchant_id = $1 AND order_id {} ORDER BY created_at, id LIMIT 5000",
         in_ids(c, 2)
     );
     sql::list(c, &text, vec![merchant.merchant_id().value(), id_set(orders)]).await
@@ -254,7 +254,7 @@ pub async fn list(
         Stores::All => String::new(),
         Stores::Only(ids) => {
             values.push(id_set(ids));
-            format!("AND o.store_id IN {}", in_ids(c, 6))
+            format!("AND o.store_id {}", in_ids(c, 6))
         }
     };
     let text = format!(

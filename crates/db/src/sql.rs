@@ -114,11 +114,14 @@ pub fn skip_locked(c: &impl Conn) -> &'static str {
     }
 }
 
-/// `SELECT …` of the ids in a JSON parameter, for `id IN (…)`. Bind it with [`id_set`].
+/// `column {in_ids}`: whether it is among the ids in a JSON parameter. Bind it with [`id_set`].
+///
+/// On PostgreSQL an array and no sub-select, which is looked up by the index whatever the planner believes of the
+/// table: on one that it knows nothing about yet, it would rather walk all rows of the merchant.
 pub fn in_ids(c: &impl Conn, param: usize) -> String {
     match c.backend() {
-        DbBackend::Sqlite => format!("(SELECT unhex(value) FROM json_each(${param}))"),
-        _ => format!("(SELECT x::uuid FROM jsonb_array_elements_text(${param}::jsonb) AS x)"),
+        DbBackend::Sqlite => format!("IN (SELECT unhex(value) FROM json_each(${param}))"),
+        _ => format!("= ANY(translate(${param}, '[]', '{{}}')::uuid[])"),
     }
 }
 
@@ -128,18 +131,18 @@ pub fn id_set<T: hexiao_core::id::Id>(ids: &[T]) -> Value {
     json_text(&hex).into()
 }
 
-/// `SELECT …` of the bytes in a JSON parameter, for `code_hash IN (…)`. Bind it with [`bytes_set`].
+/// `column {in_bytes}`: whether it is among the bytes in a JSON parameter. Bind it with [`bytes_set`].
 pub fn in_bytes(c: &impl Conn, param: usize) -> String {
     match c.backend() {
-        DbBackend::Sqlite => format!("(SELECT unhex(value) FROM json_each(${param}))"),
-        _ => format!("(SELECT decode(x, 'hex') FROM jsonb_array_elements_text(${param}::jsonb) AS x)"),
+        DbBackend::Sqlite => format!("IN (SELECT unhex(substr(value, 3)) FROM json_each(${param}))"),
+        _ => format!("= ANY(translate(${param}, '[]', '{{}}')::bytea[])"),
     }
 }
 
-/// The parameter for [`in_bytes`].
+/// The parameter for [`in_bytes`]: hexadecimal as PostgreSQL writes it, `\x0123`.
 pub fn bytes_set<T: AsRef<[u8]>>(values: impl IntoIterator<Item = T>) -> Value {
-    let hex: Vec<String> = values.into_iter().map(|bytes| HEXLOWER.encode(bytes.as_ref())).collect();
-    json_text(&hex).into()
+    let hex = |bytes: T| format!("\\x{}", HEXLOWER.encode(bytes.as_ref()));
+    json_text(&values.into_iter().map(hex).collect::<Vec<_>>()).into()
 }
 
 /// Types of the columns of a JSON table.
@@ -156,8 +159,8 @@ pub enum JsonType {
 /// A table made of a JSON array of objects, for set-based writes:
 /// `UPDATE t SET … FROM {json_table} WHERE t.merchant_id = q.merchant_id AND t.id = q.id`.
 ///
-/// `$1` is the merchant, and a column of this table. Said as `t.merchant_id = $1`, SQLite would walk all of the
-/// merchant's rows and look each up in the array; like this it can only look up the array's rows, one by one.
+/// `$1` is the merchant, and a column of this table. Said as `t.merchant_id = $1`, both databases may walk all of the
+/// merchant's rows and look each up in the array; like this they can only look up the array's rows, one by one.
 pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, JsonType)]) -> String {
     match c.backend() {
         DbBackend::Sqlite => {
@@ -166,7 +169,7 @@ pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, Js
                 JsonType::Int | JsonType::Text => format!("value->>'{name}' AS {name}"),
             };
             let columns: Vec<String> = columns.iter().map(part).collect();
-            // LIMIT keeps it a table of its own: merged into the statement, `$1` would be seen through.
+            // LIMIT (and OFFSET) keep it a table of its own: merged into the statement, `$1` would be seen through.
             format!(
                 "(SELECT $1 AS merchant_id, {} FROM json_each(${param}) LIMIT -1) AS {alias}",
                 columns.join(", ")
@@ -180,7 +183,7 @@ pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, Js
             };
             let columns: Vec<String> = columns.iter().map(part).collect();
             format!(
-                "(SELECT $1::uuid AS merchant_id, x.* FROM jsonb_to_recordset(${param}::jsonb) AS x({})) AS {alias}",
+                "(SELECT $1::uuid AS merchant_id, x.* FROM jsonb_to_recordset(${param}::jsonb) AS x({}) OFFSET 0) AS {alias}",
                 columns.join(", ")
             )
         }

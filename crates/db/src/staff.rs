@@ -196,7 +196,7 @@ pub async fn stores_of(c: &impl Conn, merchant: MerchantScope, staff: &[StaffId]
     let text = format!(
         "SELECT ss.staff_id, ss.store_id, s.name AS store_name FROM staff_stores ss
          JOIN stores s ON s.merchant_id = ss.merchant_id AND s.id = ss.store_id
-         WHERE ss.merchant_id = $1 AND ss.staff_id IN {} ORDER BY s.name, s.id",
+         WHERE ss.merchant_id = $1 AND ss.staff_id {} ORDER BY s.name, s.id",
         in_ids(c, 2)
     );
     sql::list(c, &text, vec![crate::row::Param::value(&merchant.merchant_id()), id_set(staff)]).await
@@ -226,7 +226,7 @@ fn works_within(c: &impl Conn, scope: &StoreScope, values: &mut Vec<Value>) -> S
         Stores::Only(ids) => {
             values.push(id_set(ids));
             format!(
-                "AND EXISTS (SELECT 1 FROM staff_stores ss WHERE ss.merchant_id = s.merchant_id AND ss.staff_id = s.id AND ss.store_id IN {})",
+                "AND EXISTS (SELECT 1 FROM staff_stores ss WHERE ss.merchant_id = s.merchant_id AND ss.staff_id = s.id AND ss.store_id {})",
                 in_ids(c, values.len())
             )
         }

@@ -66,7 +66,7 @@ pub async fn lock(
         return Ok(BTreeMap::new());
     }
     let text = format!(
-        "SELECT id, on_hand, reserved FROM stocks s WHERE merchant_id = $1 AND id IN {} ORDER BY id{}",
+        "SELECT id, on_hand, reserved FROM stocks s WHERE merchant_id = $1 AND id {} ORDER BY id{}",
         in_ids(tx, 2),
         for_update(tx, "s")
     );
@@ -119,7 +119,7 @@ pub async fn open_reservations(
     orders: &[OrderId],
 ) -> Result<Vec<Reservation>> {
     let text = format!(
-        "SELECT * FROM stock_reservations WHERE merchant_id = $1 AND order_id IN {} AND state = 'Open' ORDER BY stock_id, line_id",
+        "SELECT * FROM stock_reservations WHERE merchant_id = $1 AND order_id {} AND state = 'Open' ORDER BY stock_id, line_id",
         in_ids(tx, 2)
     );
     sql::list(tx, &text, vec![crate::row::Param::value(&merchant.merchant_id()), id_set(orders)]).await
@@ -141,7 +141,7 @@ async fn close_reservations(
 ) -> Result<()> {
     let lines: Vec<LineId> = reservations.iter().map(|r| r.line_id).collect();
     let text = format!(
-        "UPDATE stock_reservations SET state = $3 WHERE merchant_id = $1 AND line_id IN {} AND state = 'Open'",
+        "UPDATE stock_reservations SET state = $3 WHERE merchant_id = $1 AND line_id {} AND state = 'Open'",
         in_ids(tx, 2)
     );
     let values = vec![
@@ -239,7 +239,7 @@ pub async fn stock_of_lines(
     lines: &[LineId],
 ) -> Result<BTreeMap<LineId, StockId>> {
     let text = format!(
-        "SELECT line_id, stock_id FROM stock_reservations WHERE merchant_id = $1 AND line_id IN {} AND state = 'Committed'",
+        "SELECT line_id, stock_id FROM stock_reservations WHERE merchant_id = $1 AND line_id {} AND state = 'Committed'",
         in_ids(tx, 2)
     );
     let rows =

@@ -166,9 +166,9 @@ fn within(c: &impl Conn, stores: Option<&[StoreId]>, values: &mut Vec<sea_orm::V
     values.push(id_set(ids));
     let set = in_ids(c, values.len());
     format!(
-        "AND (st.store_id IN {set} OR (st.store_id IS NULL AND (p.all_stores OR EXISTS (
+        "AND (st.store_id {set} OR (st.store_id IS NULL AND (p.all_stores OR EXISTS (
             SELECT 1 FROM product_stores ps WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id
-                AND ps.store_id IN {set}))))"
+                AND ps.store_id {set}))))"
     )
 }
 

@@ -63,7 +63,7 @@ pub async fn of(
     merchant: MerchantScope,
     ids: &[StoreId],
 ) -> Result<HashMap<StoreId, StoreFacts>> {
-    let text = format!("SELECT {COLUMNS} FROM stores WHERE merchant_id = $1 AND id IN {}", in_ids(c, 2));
+    let text = format!("SELECT {COLUMNS} FROM stores WHERE merchant_id = $1 AND id {}", in_ids(c, 2));
     let found: Vec<StoreFacts> =
         sql::list(c, &text, vec![merchant.merchant_id().value(), id_set(ids)]).await?;
     Ok(found.into_iter().map(|store| (store.id, store)).collect())

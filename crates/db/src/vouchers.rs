@@ -145,7 +145,7 @@ pub async fn taken_hashes(
     hashes: &[Vec<u8>],
 ) -> Result<HashSet<Vec<u8>>> {
     let text =
-        format!("SELECT code_hash FROM vouchers WHERE merchant_id = $1 AND code_hash IN {}", in_bytes(c, 2));
+        format!("SELECT code_hash FROM vouchers WHERE merchant_id = $1 AND code_hash {}", in_bytes(c, 2));
     let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), bytes_set(hashes)]).await?;
     rows.iter().map(|r| r.get("code_hash")).collect()
 }
@@ -167,7 +167,7 @@ pub async fn load(
     ids: &[VoucherId],
     lock: bool,
 ) -> Result<BTreeMap<VoucherId, Loaded>> {
-    let with = |tail: &str, set: &str| format!("{tail} IN {set}");
+    let with = |tail: &str, set: &str| format!("{tail} {set}");
     let lock = if lock { for_update(c, "v") } else { String::new() };
     let set = in_ids(c, 2);
     let values = || vec![merchant.merchant_id().value(), id_set(ids)];
@@ -217,7 +217,7 @@ async fn taken_serials(c: &impl Conn, merchant: MerchantScope, ids: &[VoucherId]
     let set = in_ids(c, 2);
     let values = || vec![merchant.merchant_id().value(), id_set(ids)];
     let text = format!(
-        "SELECT voucher_id, serial, redeemed_at, store_id FROM uses WHERE merchant_id = $1 AND voucher_id IN {set} AND state <> 'Reversed'"
+        "SELECT voucher_id, serial, redeemed_at, store_id FROM uses WHERE merchant_id = $1 AND voucher_id {set} AND state <> 'Reversed'"
     );
     for row in sql::rows(c, &text, values()).await? {
         let entry = taken.entry(row.get("voucher_id")?).or_default();
@@ -225,7 +225,7 @@ async fn taken_serials(c: &impl Conn, merchant: MerchantScope, ids: &[VoucherId]
         entry.1.push(RecentUse { at: row.get("redeemed_at")?, store_id: row.get("store_id")? });
     }
     let text = format!(
-        "SELECT voucher_id, serials FROM voucher_locks WHERE merchant_id = $1 AND voucher_id IN {set} AND state <> 'Released'"
+        "SELECT voucher_id, serials FROM voucher_locks WHERE merchant_id = $1 AND voucher_id {set} AND state <> 'Released'"
     );
     for row in sql::rows(c, &text, values()).await? {
         let serials: Vec<u32> = row.json("serials")?;
@@ -355,7 +355,7 @@ pub async fn locks_of_refunds(
     refunds: &[RefundId],
 ) -> Result<Vec<RefundLock>> {
     let text = format!(
-        "SELECT * FROM voucher_locks WHERE merchant_id = $1 AND kind = 'refund' AND owner_id IN {} ORDER BY owner_id, voucher_id",
+        "SELECT * FROM voucher_locks WHERE merchant_id = $1 AND kind = 'refund' AND owner_id {} ORDER BY owner_id, voucher_id",
         in_ids(c, 2)
     );
     sql::list(c, &text, vec![merchant.merchant_id().value(), id_set(refunds)]).await

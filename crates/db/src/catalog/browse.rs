@@ -207,7 +207,7 @@ pub async fn offers(
          FROM skus k
          JOIN redemption_rules r ON r.merchant_id = k.merchant_id AND r.id = k.rule_id
          {join}
-         WHERE k.merchant_id = $1 AND k.product_id IN {} AND k.active {listed}
+         WHERE k.merchant_id = $1 AND k.product_id {} AND k.active {listed}
          ORDER BY k.product_id, k.sort, k.id",
         in_ids(c, 2)
     );

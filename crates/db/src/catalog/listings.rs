@@ -63,7 +63,7 @@ pub async fn listing_stores(
     let mut values = params![scope.merchant_id(), at, id, page.fetch(), product_id];
     let within = only(scope).map_or(String::new(), |ids| {
         values.push(id_set(ids));
-        format!("AND s.id IN {}", in_ids(c, values.len()))
+        format!("AND s.id {}", in_ids(c, values.len()))
     });
     let text = format!(
         "SELECT s.id, s.name, s.created_at FROM stores s
@@ -87,7 +87,7 @@ pub async fn listings(
 ) -> Result<Vec<Listing>> {
     let text = format!(
         "SELECT l.* FROM store_listings l JOIN skus k ON k.merchant_id = l.merchant_id AND k.id = l.sku_id
-         WHERE l.merchant_id = $1 AND k.product_id = $2 AND l.store_id IN {} ORDER BY l.store_id, k.sort, k.id",
+         WHERE l.merchant_id = $1 AND k.product_id = $2 AND l.store_id {} ORDER BY l.store_id, k.sort, k.id",
         in_ids(c, 3)
     );
     let mut values = params![merchant.merchant_id(), product_id];

@@ -187,7 +187,7 @@ pub async fn store_ids(
 /// Those of some stores that are the merchant's and not gone.
 pub async fn stores_known(c: &impl Conn, merchant: MerchantScope, ids: &[StoreId]) -> Result<Vec<StoreId>> {
     let text = format!(
-        "SELECT id FROM stores WHERE merchant_id = $1 AND state <> 'Removed' AND id IN {} ORDER BY id",
+        "SELECT id FROM stores WHERE merchant_id = $1 AND state <> 'Removed' AND id {} ORDER BY id",
         in_ids(c, 2)
     );
     let mut values = params![merchant.merchant_id()];
@@ -205,7 +205,7 @@ pub(crate) fn sold_within(
     values.push(id_set(ids));
     format!(
         "AND (p.all_stores OR EXISTS (SELECT 1 FROM product_stores ps
-            WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id IN {}))",
+            WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id {}))",
         in_ids(c, values.len())
     )
 }
@@ -268,7 +268,7 @@ pub async fn summaries(
 ) -> Result<Vec<ProductSummary>> {
     let text = format!(
         "SELECT k.product_id, COUNT(*) AS active_skus, MIN(k.price_fen) AS from_price_fen FROM skus k
-         WHERE k.merchant_id = $1 AND k.active AND k.product_id IN {} GROUP BY k.product_id ORDER BY k.product_id",
+         WHERE k.merchant_id = $1 AND k.active AND k.product_id {} GROUP BY k.product_id ORDER BY k.product_id",
         in_ids(c, 2)
     );
     let mut values = params![merchant.merchant_id()];

@@ -102,7 +102,7 @@ pub async fn sellable(c: &impl Conn, store_id: StoreId, sku_ids: &[SkuId]) -> Re
             ON o.merchant_id = k.merchant_id AND o.sku_id = k.id AND o.store_id = s.id AND k.stock_mode = 'own'
          LEFT JOIN stocks h
             ON h.merchant_id = k.merchant_id AND h.sku_id = k.id AND h.store_id IS NULL AND k.stock_mode = 'shared'
-         WHERE s.id = $1 AND s.state IN ('Approved', 'Warned', 'Rectified') AND k.id IN {}
+         WHERE s.id = $1 AND s.state IN ('Approved', 'Warned', 'Rectified') AND k.id {}
          ORDER BY k.id",
         in_ids(c, 2)
     );

@@ -166,7 +166,7 @@ pub async fn list(
     let mut within = Filter::new(params![scope.merchant_id(), at, id, page.fetch()]);
     if let Stores::Only(ids) = scope.stores() {
         let n = within.bind(id_set(ids));
-        within.and(&format!("s.id IN {}", in_ids(c, n)));
+        within.and(&format!("s.id {}", in_ids(c, n)));
     }
     if let Some(q) = &filter.q {
         within.contains_text(c, &["s.name", "s.address"], q);
@@ -195,7 +195,7 @@ pub async fn names(
     ids: &[StoreId],
 ) -> Result<Vec<(StoreId, String)>> {
     let text = format!(
-        "SELECT id, name FROM stores WHERE merchant_id = $1 AND id IN {} ORDER BY name, id",
+        "SELECT id, name FROM stores WHERE merchant_id = $1 AND id {} ORDER BY name, id",
         in_ids(c, 2)
     );
     let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), id_set(ids)]).await?;

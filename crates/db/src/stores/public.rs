@@ -146,7 +146,7 @@ fn pick(
 
 async fn load(c: &impl Conn, found: Vec<Place>) -> Result<Vec<(Store, Place)>> {
     let ids: Vec<StoreId> = found.iter().map(|place| place.id).collect();
-    let text = format!("SELECT s.* FROM stores s WHERE s.id IN {}", in_ids(c, 1));
+    let text = format!("SELECT s.* FROM stores s WHERE s.id {}", in_ids(c, 1));
     let mut stores: Vec<Store> = sql::list(c, &text, vec![id_set(&ids)]).await?;
     let take = |place: Place| {
         let index = stores.iter().position(|store| store.id == place.id)?;
