@@ -145,6 +145,15 @@ pub fn bytes_set<T: AsRef<[u8]>>(values: impl IntoIterator<Item = T>) -> Value {
     json_text(&values.into_iter().map(hex).collect::<Vec<_>>()).into()
 }
 
+/// Ends a sub-select that PostgreSQL must run by itself. Merged into the statement, its `merchant_id = $1` would hold
+/// for the tables it is joined to, and they would be read along their merchant instead of row by row.
+pub fn apart(c: &impl Conn) -> &'static str {
+    match c.backend() {
+        DbBackend::Sqlite => "",
+        _ => " OFFSET 0",
+    }
+}
+
 /// Types of the columns of a JSON table.
 #[derive(Debug, Clone, Copy)]
 pub enum JsonType {

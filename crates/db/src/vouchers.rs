@@ -167,21 +167,19 @@ pub async fn load(
     ids: &[VoucherId],
     lock: bool,
 ) -> Result<BTreeMap<VoucherId, Loaded>> {
-    let with = |tail: &str, set: &str| format!("{tail} {set}");
     let lock = if lock { for_update(c, "v") } else { String::new() };
     let set = in_ids(c, 2);
     let values = || vec![merchant.merchant_id().value(), id_set(ids)];
-    let text = format!(
-        "SELECT v.* FROM vouchers v WHERE v.merchant_id = $1 AND {} ORDER BY v.id{lock}",
-        with("v.id", &set)
-    );
+    let text =
+        format!("SELECT v.* FROM vouchers v WHERE v.merchant_id = $1 AND v.id {set} ORDER BY v.id{lock}");
     let rows: Vec<Voucher> = sql::list(c, &text, values()).await?;
     let text = format!(
-        "SELECT v.id, o.state AS order_state, s.name AS store_name, r.body AS rule FROM vouchers v
+        "SELECT v.id, o.state AS order_state, s.name AS store_name, r.body AS rule
+         FROM (SELECT * FROM vouchers WHERE merchant_id = $1 AND id {set}{}) v
          JOIN orders o ON o.merchant_id = v.merchant_id AND o.id = v.order_id
          JOIN stores s ON s.merchant_id = v.merchant_id AND s.id = v.store_id
-         JOIN redemption_rules r ON r.merchant_id = v.merchant_id AND r.id = v.rule_id WHERE v.merchant_id = $1 AND {}",
-        with("v.id", &set)
+         JOIN redemption_rules r ON r.merchant_id = v.merchant_id AND r.id = v.rule_id",
+        sql::apart(c)
     );
     let mut context: BTreeMap<VoucherId, (OrderState, String, RedemptionRule)> = BTreeMap::new();
     for row in sql::rows(c, &text, values()).await? {
