@@ -6,6 +6,7 @@ mod agreements;
 mod auth;
 mod bad_bodies;
 mod bad_input;
+mod batches;
 mod contract;
 mod jobs;
 mod limits;
