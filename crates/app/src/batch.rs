@@ -108,7 +108,8 @@ impl<R: Batched> Queue<R> {
         let mut place: HashMap<MerchantId, usize> = HashMap::new();
         let mut seen: HashSet<(MerchantId, Uuid, String)> = HashSet::new();
         let mut aside: Vec<(MerchantId, Entry<R>)> = Vec::new();
-        for _ in 0..MAX_BATCH {
+        let mut taken = 0;
+        while taken + aside.len() < MAX_BATCH {
             let Some(merchant) = waiting.turns.pop_front() else { break };
             let Some(mine) = waiting.of.get_mut(&merchant) else { continue };
             let Some(entry) = mine.pop_front() else { continue };
@@ -117,12 +118,18 @@ impl<R: Batched> Queue<R> {
             } else {
                 waiting.turns.push_back(merchant);
             }
+            if entry.answer.is_closed() {
+                // Nothing of it was written, and nobody waits for it any more.
+                waiting.count -= 1;
+                continue;
+            }
             if let Some((actor, key)) = entry.request.apart()
                 && !seen.insert((merchant, actor, key.to_owned()))
             {
                 aside.push((merchant, entry));
                 continue;
             }
+            taken += 1;
             waiting.count -= 1;
             let n = *place.entry(merchant).or_insert_with(|| {
                 let scope = MerchantScope::of_system(merchant);
@@ -133,9 +140,10 @@ impl<R: Batched> Queue<R> {
             groups[n].requests.push(entry.request);
             groups[n].answers.push(entry.answer);
         }
-        for (merchant, entry) in aside.into_iter().rev() {
+        // To the end: somebody who repeats one request for ever must not stand before the others each time.
+        for (merchant, entry) in aside {
             let mine = waiting.of.entry(merchant).or_default();
-            mine.push_front(entry);
+            mine.push_back(entry);
             if mine.len() == 1 {
                 waiting.turns.push_back(merchant);
             }
@@ -201,6 +209,11 @@ async fn write<R: Batched>(app: &App, groups: Vec<Group<R>>) {
             for (group, verdicts) in groups.into_iter().zip(verdicts) {
                 answer(group.answers, verdicts.into_iter().map(Ok));
             }
+        }
+        // Nobody gains from sixty-four more attempts at a database that is not there.
+        Err(AppError::Db(error)) if error.is_unavailable() => {
+            let answers = groups.into_iter().flat_map(|group| group.answers);
+            answer(answers, std::iter::repeat_with(|| Err(Reason::Busy.into())));
         }
         Err(error) if size == 1 => {
             let answers = groups.into_iter().flat_map(|group| group.answers);
@@ -295,7 +308,9 @@ mod tests {
     }
 
     fn push(queue: &Queue<Numbered>, of: MerchantId, n: u32, key: &'static str) -> Option<bool> {
-        let (answer, _) = oneshot::channel();
+        let (answer, verdict) = oneshot::channel();
+        // Somebody who waits for ever.
+        std::mem::forget(verdict);
         queue.push(of, Entry { request: Numbered { n, key }, since: Instant::now(), answer }, 1)
     }
 
@@ -347,6 +362,20 @@ mod tests {
         assert_eq!(push(&queue, merchant(3), 0, ""), None, "the queue is full");
         take(&queue).unwrap();
         assert_eq!(push(&queue, merchant(3), 0, ""), Some(false));
+    }
+
+    #[test]
+    fn who_hung_up_is_passed_over_and_the_lane_goes_on() {
+        let queue = Queue::default();
+        for n in 0..200 {
+            let (answer, _) = oneshot::channel();
+            let entry = Entry { request: Numbered { n, key: "" }, since: Instant::now(), answer };
+            assert_eq!(queue.push(merchant(1), entry, 1), Some(n == 0));
+        }
+        push(&queue, merchant(1), 200, "").unwrap();
+        assert_eq!(take(&queue), Some(vec![(merchant(1), vec![200])]));
+        assert_eq!(take(&queue), None);
+        assert_eq!(queue.0.lock().unwrap().count, 0);
     }
 
     #[test]

@@ -428,18 +428,21 @@ fn blank_payment(order: &Order, state: PaymentState, now: Timestamp) -> Payment 
 }
 
 /// An order of 0 fen has nothing to pay: it is settled when it is placed, with the method `none`.
-pub(crate) async fn settle_free_order(
+pub(crate) async fn settle_free_orders(
     app: &App,
     tx: &Tx,
     merchant: MerchantScope,
-    order: &Order,
+    free: &[&Order],
     now: Timestamp,
 ) -> Result<()> {
-    let payment = Payment { paid_at: Some(now), ..blank_payment(order, PaymentState::Succeeded, now) };
-    payments::insert(tx, &payment, &[(order.id, order.pay)]).await?;
-    let actor = Actor::Customer(order.customer_id);
-    let due = Due { order, payment_id: payment.id, amount: Money::ZERO, actor };
-    settle::pay_orders(app, tx, merchant, &[due], now).await
+    let mut dues = Vec::with_capacity(free.len());
+    for order in free {
+        let payment = Payment { paid_at: Some(now), ..blank_payment(order, PaymentState::Succeeded, now) };
+        payments::insert(tx, &payment, &[(order.id, order.pay)]).await?;
+        let actor = Actor::Customer(order.customer_id);
+        dues.push(Due { order, payment_id: payment.id, amount: Money::ZERO, actor });
+    }
+    settle::pay_orders(app, tx, merchant, &dues, now).await
 }
 
 fn paid_facts(account: &PayAccount, client: &PayClient, found: &Transaction, now: Timestamp) -> Result<Paid> {

@@ -24,7 +24,7 @@ use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
 use crate::keys::{entropy, new_id};
-use crate::payment::settle_free_order;
+use crate::payment::settle_free_orders;
 
 /// A request to place an order.
 #[derive(Debug, Clone)]
@@ -261,10 +261,9 @@ async fn write(
     orders::insert(tx, &placed, &lines).await.map_err(number_taken)?;
     stock::reserve(tx, merchant, &reserve, &reservations).await?;
     orders::append_events(tx, events).await?;
-    for (order, _) in placed.iter().filter(|(order, _)| order.pay == Money::ZERO) {
-        settle_free_order(app, tx, merchant, order, now).await?;
-    }
-    Ok(())
+    let free: Vec<&Order> =
+        placed.iter().map(|(order, _)| order).filter(|order| order.pay == Money::ZERO).collect();
+    settle_free_orders(app, tx, merchant, &free, now).await
 }
 
 fn created(order: &Order, now: Timestamp) -> orders::NewEvent {
