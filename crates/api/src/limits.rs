@@ -58,6 +58,7 @@ impl Limiters {
     /// Whether a request may go on. `session` is a token that was verified before; one that was not counts like none,
     /// so that made-up tokens do not get around the limit of their address.
     pub(crate) fn allow(&self, path: &str, session: Option<&str>, address: IpAddr) -> bool {
+        let address = subscriber(address);
         if path.starts_with("/api/v1/notify/") {
             return self.notify.check_key(&address).is_ok();
         }
@@ -83,4 +84,24 @@ impl Limiters {
 fn hash(token: &str) -> u64 {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     BuildHasherDefault::<DefaultHasher>::default().hash_one(token)
+}
+/// Whom an address stands for: an IPv6 subscriber has a whole /64 and takes any address in it.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_subscriber_is_a_network() {
+        let of = |text: &str| subscriber(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:aaaa::1"), of("2001:db8:1:2::ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
+    }
 }
