@@ -26,29 +26,26 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Barrier;
 
+/// One race in one world.
+macro_rules! race_in {
+    ($test:ident, $world:expr, $race:expr) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let world = $world.await;
+            $race(&world).await;
+            world.finish().await;
+        }
+    };
+}
+
 /// A race in all three worlds.
 macro_rules! everywhere {
     ($name:ident, $race:expr) => {
         mod $name {
             use super::*;
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                let world = World::one_process(Backend::Sqlite).await;
-                $race(&world).await;
-                world.finish().await;
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                let world = World::one_process(Backend::Postgres).await;
-                $race(&world).await;
-                world.finish().await;
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn two_processes() {
-                let world = World::two_processes().await;
-                $race(&world).await;
-                world.finish().await;
-            }
+            super::super::race_in!(sqlite, World::one_process(Backend::Sqlite), $race);
+            super::super::race_in!(postgres, World::one_process(Backend::Postgres), $race);
+            super::super::race_in!(two_processes, World::two_processes(), $race);
         }
     };
 }
@@ -58,23 +55,13 @@ macro_rules! in_one_process {
     ($name:ident, $race:expr) => {
         mod $name {
             use super::*;
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                let world = World::one_process(Backend::Sqlite).await;
-                $race(&world).await;
-                world.finish().await;
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                let world = World::one_process(Backend::Postgres).await;
-                $race(&world).await;
-                world.finish().await;
-            }
+            super::super::race_in!(sqlite, World::one_process(Backend::Sqlite), $race);
+            super::super::race_in!(postgres, World::one_process(Backend::Postgres), $race);
         }
     };
 }
 
-use {everywhere, in_one_process};
+use {everywhere, in_one_process, race_in};
 
 /// Where a race takes place.
 struct World {
