@@ -5,33 +5,25 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::Duration;
-use hexiao_core::id::{CustomerId, OrderId, RedemptionId, StaffId, StoreId, VoucherId};
-use hexiao_core::ledger::LedgerEvent;
-use hexiao_core::money::Money;
-use hexiao_core::reason::{Fault, Reason, Refusal};
-use hexiao_core::redeem::{
-    Allowed, Atomicity, Attention, MAX_ITEMS, RecentUse, StoreFacts, UNDO_MINUTES, check_acknowledged, decide,
-};
+use hexiao_core::id::{StaffId, StoreId, VoucherId};
+use hexiao_core::reason::{Reason, Refusal};
+use hexiao_core::redeem::{Allowed, Atomicity, Attention, MAX_ITEMS, StoreFacts, check_acknowledged, decide};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
-use hexiao_core::voucher::UseState;
-use hexiao_db::orders::{self, Actor};
-use hexiao_db::redemptions::{self, Attempt, Redemption, Use};
-use hexiao_db::vouchers::{self, Change, Loaded};
-use hexiao_db::{DbError, Tx, ledger, outbox, store_facts};
-use serde::{Deserialize, Serialize};
+use hexiao_db::redemptions::{self, Method};
+use hexiao_db::vouchers::{self, Loaded};
+use hexiao_db::{Tx, store_facts};
+use serde::Serialize;
 
+use super::answer::{Confirmed, Refused, Verdict};
 use super::prepare::count_refusal;
 use super::token::{self, PrepareToken};
+use super::writes::{self, Act, Writes, redeem, refused_item, write};
 use crate::auth::StaffPrincipal;
 use crate::batch::{Batched, Queue};
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
-use crate::keys::new_id;
-use crate::ledger::{Place, posting};
-use crate::messages::{self, Happened};
 
 /// How many uses of a voucher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,98 +52,6 @@ pub struct Confirm {
     /// Its idempotency key.
     pub key: String,
 }
-
-/// What a confirm answers, and answers again when it is repeated.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Answer {
-    /// The redemption.
-    pub id: RedemptionId,
-    /// Item by item.
-    pub results: Vec<ItemResult>,
-    /// Until when the verifier can undo it.
-    pub undo_until: Timestamp,
-}
-
-/// What became of one item.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ItemResult {
-    /// Which voucher.
-    pub voucher_id: VoucherId,
-    /// `redeemed` or `refused`.
-    pub result: String,
-    /// How many uses.
-    pub quantity: u32,
-    /// Which.
-    pub serials: Vec<u32>,
-    /// How many are left to redeem.
-    pub remaining: u32,
-    /// Why not.
-    pub refusal: Option<RefusalView>,
-}
-
-/// A refusal as staff see it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RefusalView {
-    /// The closed code.
-    pub code: Reason,
-    /// What happened.
-    pub message: String,
-    /// `customer`, `staff` or `system`.
-    pub fault: String,
-    /// What to do next.
-    pub next_action: String,
-    /// Whether the same may succeed later.
-    pub retryable: bool,
-}
-
-impl From<&Refusal> for RefusalView {
-    fn from(refusal: &Refusal) -> Self {
-        let fault = match refusal.reason.fault() {
-            Fault::Customer => "customer",
-            Fault::Staff => "staff",
-            Fault::System => "system",
-        };
-        Self {
-            code: refusal.reason,
-            message: refusal.message.clone(),
-            fault: fault.to_owned(),
-            next_action: refusal.reason.next_action().to_owned(),
-            retryable: refusal.reason.retryable(),
-        }
-    }
-}
-
-/// A confirm that redeemed something, now or before.
-#[derive(Debug, Clone)]
-pub struct Confirmed {
-    /// The answer.
-    pub answer: Answer,
-    /// It was done before.
-    pub replayed: bool,
-}
-
-/// A confirm that redeemed nothing.
-#[derive(Debug, Clone)]
-pub struct Refused {
-    /// The first reason.
-    pub refusal: Refusal,
-    /// Item by item, where the items were looked at.
-    pub results: Vec<ItemResult>,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, results: Vec::new() }
-    }
-}
-
-impl From<Reason> for Refused {
-    fn from(reason: Reason) -> Self {
-        Refusal::new(reason).into()
-    }
-}
-
-type Verdict = Result<Confirmed, Refused>;
 
 #[derive(Serialize)]
 struct Asked<'a> {
@@ -208,18 +108,6 @@ fn check_shape(request: &Confirm) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What is decided and not yet written.
-#[derive(Default)]
-struct Writes {
-    redemptions: Vec<Redemption>,
-    uses: Vec<Use>,
-    changes: BTreeMap<VoucherId, Change>,
-    events: Vec<orders::NewEvent>,
-    postings: Vec<ledger::Posting>,
-    outbox: Vec<outbox::NewEvent>,
-    attempts: Vec<Attempt>,
-}
-
 /// What is read under the vouchers' locks, beside the vouchers.
 struct Known {
     replays: HashMap<(StaffId, String), redemptions::Replay>,
@@ -256,7 +144,7 @@ async fn confirm_redemptions(
                 Err(refusal) => Err(refusal.into()),
             },
         };
-        writes.attempts.extend(attempts(request, token.as_ref().ok(), &verdict, now));
+        writes.attempts.extend(writes::attempts(&asked(request, token.as_ref().ok()), &verdict, now));
         verdicts.push(verdict);
     }
     write(tx, merchant, writes).await?;
@@ -367,7 +255,17 @@ fn decide_request(
             .collect();
         return Err(Refused { refusal, results });
     }
-    Ok(redeem(request, token, store, &judged, vouchers, writes, now))
+    let act = Act {
+        staff: &request.staff,
+        store,
+        device: token.device.as_deref(),
+        method: token.method,
+        key: &request.key,
+        fingerprint: fingerprint_of(request),
+        nonce: token.nonce,
+        now,
+    };
+    Ok(redeem(&act, &request.items, &judged, vouchers, writes))
 }
 
 fn judge(
@@ -383,206 +281,12 @@ fn judge(
     Ok(allowed)
 }
 
-/// Of a refused item, or of one that was fine but fell with its neighbours.
-fn refused_item(
-    item: &ConfirmItem,
-    refusal: Option<&Refusal>,
-    vouchers: &BTreeMap<VoucherId, Loaded>,
-) -> ItemResult {
-    ItemResult {
-        voucher_id: item.voucher_id,
-        result: "refused".to_owned(),
-        quantity: item.quantity,
-        serials: Vec::new(),
-        remaining: vouchers.get(&item.voucher_id).map_or(0, |l| l.facts.counters.free()),
-        refusal: refusal.map(RefusalView::from),
-    }
-}
-
-/// What a redemption takes of one order.
-struct OrderShare {
-    amount: Money,
-    items: Vec<(String, i64)>,
-    customer_id: CustomerId,
-}
-
-/// Notes what to write for the allowed items, and changes the vouchers in memory so that the next request of the
-/// batch sees them redeemed.
-fn redeem(
-    request: &Confirm,
-    token: &PrepareToken,
-    store: &store_facts::StoreFacts,
-    judged: &[Result<Allowed, Refusal>],
-    vouchers: &mut BTreeMap<VoucherId, Loaded>,
-    writes: &mut Writes,
-    now: Timestamp,
-) -> Confirmed {
-    let id: RedemptionId = new_id();
-    let place = Place {
-        merchant_id: store.merchant_id,
-        store_id: store.id,
-        business_date: store.business_day.date(now),
-        at: now,
-    };
-    let matures_at = store.business_day.matures_at(now);
-    let mut results = Vec::new();
-    let mut by_order: BTreeMap<OrderId, OrderShare> = BTreeMap::new();
-    let (mut total_quantity, mut total_amount) = (0i64, 0i64);
-    for (item, judged) in request.items.iter().zip(judged) {
-        let (Ok(allowed), Some(loaded)) = (judged, vouchers.get_mut(&item.voucher_id)) else {
-            results.push(refused_item(item, judged.as_ref().err(), vouchers));
-            continue;
-        };
-        for serial in &allowed.serials {
-            let amount = hexiao_core::refund::uses_worth(
-                loaded.voucher.amount,
-                loaded.voucher.counters.total,
-                &[*serial],
-            );
-            writes.uses.push(Use {
-                merchant_id: place.merchant_id,
-                id: new_id(),
-                voucher_id: item.voucher_id,
-                serial: *serial,
-                redemption_id: id,
-                store_id: store.id,
-                staff_id: request.staff.staff_id,
-                state: UseState::Done,
-                amount,
-                redeemed_at: now,
-                business_date: place.business_date,
-                matures_at,
-            });
-        }
-        writes.changes.entry(item.voucher_id).or_default().used += i64::from(item.quantity);
-        loaded.facts.counters.used += item.quantity;
-        loaded.facts.taken.extend(&allowed.serials);
-        loaded.facts.recent.extend(allowed.serials.iter().map(|_| RecentUse { at: now, store_id: store.id }));
-        let entry = by_order.entry(loaded.voucher.order_id).or_insert_with(|| OrderShare {
-            amount: Money::ZERO,
-            items: Vec::new(),
-            customer_id: loaded.voucher.customer_id,
-        });
-        entry.amount = Money::fen(entry.amount.as_fen() + allowed.amount.as_fen());
-        entry.items.push((loaded.voucher.product_name.clone(), i64::from(item.quantity)));
-        total_quantity += i64::from(item.quantity);
-        total_amount += allowed.amount.as_fen();
-        results.push(ItemResult {
-            voucher_id: item.voucher_id,
-            result: "redeemed".to_owned(),
-            quantity: item.quantity,
-            serials: allowed.serials.clone(),
-            remaining: loaded.facts.counters.free(),
-            refusal: None,
-        });
-    }
-    for (order_id, share) in by_order {
-        writes.postings.push(posting(place, LedgerEvent::Redemption, order_id, id.into(), share.amount));
-        writes.events.push(order_event(request, order_id, store, &share.items, now));
-        let what = Happened::Redeemed { items: share.items, store_name: store.name.clone() };
-        writes.outbox.push(messages::event_for(
-            place.merchant_id,
-            share.customer_id,
-            order_id,
-            id.into(),
-            &what,
-            now,
-        ));
-    }
-    let undo_until = now.plus(Duration::minutes(UNDO_MINUTES));
-    let answer = Answer { id, results, undo_until };
-    writes.redemptions.push(Redemption {
-        merchant_id: place.merchant_id,
-        id,
-        store_id: store.id,
-        staff_id: request.staff.staff_id,
-        staff_name: request.staff.name.to_string(),
-        device: token.device.clone(),
-        method: token.method,
-        key: request.key.clone(),
-        fingerprint: fingerprint_of(request),
-        prepare_nonce: token.nonce,
-        answer: hexiao_db::row::json_text(&answer),
-        quantity: total_quantity,
-        amount: Money::fen(total_amount),
-        at: now,
-        undo_until,
-        business_date: place.business_date,
-    });
-    Confirmed { answer, replayed: false }
-}
-
-fn order_event(
-    request: &Confirm,
-    order_id: OrderId,
-    store: &store_facts::StoreFacts,
-    items: &[(String, i64)],
-    now: Timestamp,
-) -> orders::NewEvent {
-    let note: Vec<String> = items.iter().map(|(name, n)| format!("{name} × {n}")).collect();
-    orders::NewEvent {
-        merchant_id: store.merchant_id,
-        id: new_id(),
-        order_id,
-        event: "redeem",
-        from: None,
-        to: None,
-        actor: Actor::Staff(request.staff.staff_id),
-        store_id: Some(store.id),
-        device: None,
-        note: Some(note.join("，")),
-        at: now,
-    }
-}
-
-/// What was refused, item by item, also beside items that were redeemed. A replay is no new attempt.
-fn attempts(
-    request: &Confirm,
-    token: Option<&PrepareToken>,
-    verdict: &Verdict,
-    now: Timestamp,
-) -> Vec<Attempt> {
-    let attempt = |voucher_id: Option<VoucherId>, refusal: Refusal| Attempt {
-        merchant_id: request.staff.merchant_id,
-        id: new_id(),
+fn asked<'a>(request: &'a Confirm, token: Option<&'a PrepareToken>) -> writes::Asked<'a> {
+    writes::Asked {
+        staff: &request.staff,
         store_id: request.store_id,
-        staff_id: request.staff.staff_id,
-        device: token.and_then(|t| t.device.clone()),
-        step: "confirm",
-        method: token.map_or(redemptions::Method::Qr, |t| t.method),
-        voucher_id,
-        code_last4: None,
-        refusal,
-        at: now,
-    };
-    let results = match verdict {
-        Ok(done) if done.replayed => return Vec::new(),
-        Ok(done) => &done.answer.results,
-        Err(refused) if refused.results.is_empty() => {
-            return vec![attempt(request.items.first().map(|i| i.voucher_id), refused.refusal.clone())];
-        }
-        Err(refused) => &refused.results,
-    };
-    let view = |r: &ItemResult| {
-        let refusal = r.refusal.as_ref()?;
-        Some(attempt(Some(r.voucher_id), Refusal::with_message(refusal.code, refusal.message.clone())))
-    };
-    results.iter().filter_map(view).collect()
-}
-
-async fn write(tx: &Tx, merchant: MerchantScope, writes: Writes) -> Result<()> {
-    vouchers::change(tx, merchant, &writes.changes).await?;
-    redemptions::insert(tx, &writes.redemptions, &writes.uses).await.map_err(raced)?;
-    orders::append_events(tx, writes.events).await?;
-    ledger::post(tx, &writes.postings).await?;
-    redemptions::insert_attempts(tx, &writes.attempts).await?;
-    Ok(outbox::append(tx, writes.outbox).await?)
-}
-
-/// The same key or token, for other vouchers, committed since we looked: look again.
-fn raced(error: DbError) -> DbError {
-    let again = ["idempotency_key", "prepare_nonce", "uses_once", "uses.serial"]
-        .iter()
-        .any(|hint| error.is_unique_violation(hint));
-    if again { DbError::Stale("redemption") } else { error }
+        device: token.and_then(|t| t.device.as_deref()),
+        method: token.map_or(Method::Qr, |t| t.method),
+        items: &request.items,
+    }
 }

@@ -1,8 +1,11 @@
 //! Redemption 核销: prepare (scan or type → what may be redeemed, how many, why not) and confirm (exactly once).
 
+mod answer;
 mod confirm;
 mod prepare;
 mod token;
+mod writes;
 
-pub use confirm::{Answer, Confirm, ConfirmItem, Confirmed, ItemResult, RefusalView, Refused};
+pub use answer::{Answer, Confirmed, ItemResult, RefusalView, Refused};
+pub use confirm::{Confirm, ConfirmItem};
 pub use prepare::{Input, Prepare, Prepared, PreparedVoucher};
