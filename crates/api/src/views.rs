@@ -1,6 +1,8 @@
 //! Shapes that several answers share.
 
 use chrono::{DateTime, FixedOffset};
+use hexiao_app::redeem::NearestStore;
+use hexiao_core::id::StoreId;
 use hexiao_core::time::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -39,6 +41,31 @@ pub struct RefusalBody {
     pub next_action: String,
     /// Whether the same may succeed later.
     pub retryable: bool,
+    /// When the voucher can be used next, where that is what is wrong.
+    #[schema(required)]
+    pub next_usable_at: Option<At>,
+    /// The nearest store at which it can be used, where that is what is wrong.
+    #[schema(required)]
+    pub nearest_store: Option<NearestStoreView>,
+}
+
+/// A store at which a voucher can be used.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NearestStoreView {
+    #[schema(value_type = String)]
+    pub id: StoreId,
+    pub name: String,
+    pub address: String,
+    /// From the store at which somebody asked.
+    pub distance_m: i64,
+    /// Whether it is open by its hours.
+    pub open_now: bool,
+}
+
+impl From<NearestStore> for NearestStoreView {
+    fn from(s: NearestStore) -> Self {
+        Self { id: s.id, name: s.name, address: s.address, distance_m: s.distance_m, open_now: s.open_now }
+    }
 }
 
 impl From<hexiao_app::redeem::RefusalView> for RefusalBody {
@@ -49,6 +76,8 @@ impl From<hexiao_app::redeem::RefusalView> for RefusalBody {
             fault: r.fault,
             next_action: r.next_action,
             retryable: r.retryable,
+            next_usable_at: at_opt(r.next_usable_at),
+            nearest_store: r.nearest_store.map(Into::into),
         }
     }
 }

@@ -173,6 +173,19 @@ fn choose<'a>(request: &Reverse, uses: &'a [Use]) -> Result<Vec<&'a Use>, Refusa
     if chosen.is_empty() { Err(Refusal::field("items", "请选择要撤销的次数")) } else { Ok(chosen) }
 }
 
+/// Until when vouchers are valid that run from the first use that stands.
+fn ends(chosen: &[&Use], vouchers: &BTreeMap<VoucherId, Loaded>) -> BTreeMap<VoucherId, Timestamp> {
+    let end = |id: &VoucherId| {
+        let mut facts = vouchers.get(id)?.facts.clone();
+        for u in chosen.iter().filter(|u| u.voucher_id == *id) {
+            let gone = facts.recent.iter().position(|r| r.at == u.redeemed_at && r.store_id == u.store_id);
+            gone.map(|n| facts.recent.swap_remove(n));
+        }
+        Some((*id, facts.begun_until().filter(|end| *end != facts.valid_to)?))
+    };
+    chosen.iter().filter_map(|u| end(&u.voucher_id)).collect()
+}
+
 async fn write(
     tx: &Tx,
     request: &Reverse,
@@ -200,6 +213,7 @@ async fn write(
     let ids: Vec<UseId> = chosen.iter().map(|u| u.id).collect();
     redemptions::reverse_uses(tx, merchant, &ids, request.staff.staff_id, &request.reason, now).await?;
     vouchers::change(tx, merchant, &changes).await?;
+    vouchers::set_valid_to(tx, merchant, &ends(chosen, vouchers)).await?;
     let store = store_facts::get(tx, merchant, found.store_id)
         .await?
         .ok_or_else(|| AppError::Internal("redemption without store".to_owned()))?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use hexiao_core::code::VoucherCode;
 use hexiao_core::id::{Id as _, OrderId};
 use hexiao_core::money::Money;
+use hexiao_core::rule::RedemptionRule;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::split::split_by_largest_remainder;
 use hexiao_core::ticket::{Ticket, TicketKind};
@@ -123,7 +124,12 @@ pub struct Shown {
 
 impl App {
     /// The code and ticket of a voucher. For its own customer only; the caller has checked that.
-    pub fn show_voucher(&self, merchant: &Merchant, voucher: &Voucher) -> Result<Shown> {
+    pub fn show_voucher(
+        &self,
+        merchant: &Merchant,
+        voucher: &Voucher,
+        rule: &RedemptionRule,
+    ) -> Result<Shown> {
         let code = self.keys.code_keys.open(&voucher.code_cipher, voucher.id.uuid().as_bytes())?;
         let ticket = Ticket {
             kind: TicketKind::Voucher,
@@ -132,7 +138,7 @@ impl App {
             version: u16::try_from(voucher.version).unwrap_or(u16::MAX),
             rule_id: voucher.rule_id,
             valid_from_min: minutes(voucher.valid_from),
-            valid_to_min: minutes(voucher.valid_to),
+            valid_to_min: minutes(rule.latest_valid_to(voucher.valid_from).max(voucher.valid_to)),
             uses: u16::try_from(voucher.counters.total).unwrap_or(u16::MAX),
         };
         Ok(Shown {

@@ -515,7 +515,7 @@ fn check_exception(mut exception: Exception) -> Result<Exception, ExceptionProbl
 
 /// The instant of a local time, `minutes` after midnight on the clock (not elapsed). Never decreases when its
 /// arguments grow: see the module's text on clock changes.
-fn local_instant(zone: Tz, date: NaiveDate, minutes: u16) -> DateTime<Utc> {
+pub(crate) fn local_instant(zone: Tz, date: NaiveDate, minutes: u16) -> DateTime<Utc> {
     let mut local = date.and_time(NaiveTime::MIN) + TimeDelta::minutes(minutes.into());
     // The longest gap ever was a whole day (Samoa left out 30 December 2011).
     for _ in 0..=2 * DAY_MIN {

@@ -12,6 +12,7 @@ pub mod hours;
 pub mod id;
 pub mod job;
 pub mod ledger;
+pub mod limit;
 pub mod money;
 pub mod number;
 pub mod order;

@@ -3,6 +3,8 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::time::Timestamp;
+
 /// Who has to act. Only `System` counts towards the alert on failed redemptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +117,7 @@ reasons! {
     BookingRequired "booking_required" 409 Customer false "该券需要先预约" "请先预约到店时间";
     BookingMismatch "booking_mismatch" 409 Customer false "预约的门店或时间不符" "请核对预约";
     MinQuantity "min_quantity" 409 Customer false "低于单次最少使用次数" "请增加核销次数";
+    MaxQuantity "max_quantity" 409 Customer false "超过单次最多使用次数" "请减少核销次数";
     AcknowledgeRequired "acknowledge_required" 409 Staff false "该券刚刚在本店核销过" "确认是再次使用后，请勾选确认再核销";
     ConsentRequired "consent_required" 409 Customer false "需要顾客同意" "请顾客在小程序里点同意";
     ConsentDenied "consent_denied" 409 Customer false "顾客没有同意" "请改用扫码";
@@ -164,6 +167,8 @@ pub struct Refusal {
     pub message: String,
     /// What is wrong where, for forms and for short lines of an order.
     pub fields: Vec<FieldError>,
+    /// When a voucher that can't be used now can be used next.
+    pub next_usable_at: Option<Timestamp>,
 }
 
 /// One field's problem: a path such as `items[0].quantity` and a Chinese message.
@@ -178,12 +183,12 @@ pub struct FieldError {
 impl Refusal {
     /// With the reason's own text.
     pub fn new(reason: Reason) -> Self {
-        Self { reason, message: reason.message().to_owned(), fields: Vec::new() }
+        Self::with_message(reason, reason.message())
     }
 
     /// With a text for this case.
     pub fn with_message(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), fields: Vec::new() }
+        Self { reason, message: message.into(), fields: Vec::new(), next_usable_at: None }
     }
 
     /// One field is wrong.

@@ -13,9 +13,9 @@ use crate::money::Money;
 use crate::order::OrderState;
 use crate::reason::{Reason, Refusal};
 use crate::refund::uses_worth;
-use crate::rule::{Binding, RedemptionRule};
+use crate::rule::{Binding, Moment, RedemptionRule};
 use crate::state::text_enum;
-use crate::time::Timestamp;
+use crate::time::{BusinessDay, Timestamp};
 use crate::voucher::{Counters, LockState, UseState, VoucherState, lowest_free};
 
 /// A redemption of the same voucher at the same store within this time needs an explicit acknowledgement:
@@ -75,6 +75,13 @@ pub struct VoucherFacts {
     pub recent: Vec<RecentUse>,
 }
 
+impl VoucherFacts {
+    /// Until when it is valid by its uses, when its rule counts from the first of them.
+    pub fn begun_until(&self) -> Option<Timestamp> {
+        self.rule.valid_to_by_use(self.valid_from, self.recent.iter().map(|u| u.at).min())
+    }
+}
+
 /// A use that stands (not reversed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecentUse {
@@ -91,6 +98,10 @@ pub struct StoreFacts {
     pub store_id: StoreId,
     /// In use and not suspended by the platform.
     pub in_use: bool,
+    /// Closed for the time being by its own staff.
+    pub resting: bool,
+    /// Its zone and where its days end: windows, dates and caps are judged by the clock on its wall.
+    pub day: BusinessDay,
 }
 
 /// What may be redeemed and what to look at first.
@@ -115,26 +126,69 @@ pub fn decide(
     check_state(v)?;
     check_left(v, quantity)?;
     check_place(v, store)?;
-    check_time(v, now)?;
-    check_pace(v, now, quantity)?;
-    if quantity < v.rule.min_quantity {
-        return Err(Refusal::with_message(
-            Reason::MinQuantity,
-            format!("每次至少核销 {} 次", v.rule.min_quantity),
-        ));
-    }
+    check_time(v, store.day, now, quantity)?;
+    check_pace(v, store.day, now, quantity)?;
+    check_quantity(v, quantity)?;
     let serials = lowest_free(v.counters.total, &v.taken, quantity).ok_or_else(|| not_enough(v))?;
     let amount = uses_worth(v.amount, v.counters.total, &serials);
     Ok(Allowed { serials, amount, attention: attention(v, store, now) })
 }
 
 /// How many uses could be redeemed in one go, ignoring place and time.
-pub fn redeemable(v: &VoucherFacts, now: Timestamp) -> u32 {
-    let free = v.counters.free();
-    match v.rule.daily_cap {
-        Some(cap) => free.min(cap.saturating_sub(used_on_day_of(v, now))),
-        None => free,
+pub fn redeemable(v: &VoucherFacts, day: BusinessDay, now: Timestamp) -> u32 {
+    let mut most = v.counters.free();
+    if let Some(cap) = v.rule.daily_cap {
+        most = most.min(cap.saturating_sub(used_on_day_of(v, day, now)));
     }
+    v.rule.max_quantity.map_or(most, |max| most.min(max))
+}
+
+/// The least number of uses in one redemption: the rule's, or all that is left when that is less.
+pub fn least(v: &VoucherFacts) -> u32 {
+    v.rule.min_quantity.min(v.counters.free()).max(1)
+}
+
+/// When `quantity` uses can be redeemed next, by dates, windows, interval and daily cap, as far as we look ahead.
+pub fn next_usable_at(
+    v: &VoucherFacts,
+    day: BusinessDay,
+    now: Timestamp,
+    quantity: u32,
+) -> Option<Timestamp> {
+    let from = now.max(v.valid_from);
+    let mut openings = v.rule.openings(from, day).take_while(|open| open.start < v.valid_to);
+    openings.find_map(|open| {
+        let end = open.end.min(v.valid_to);
+        let mut at = from.max(open.start);
+        // Each step goes past a use or a day's border; there are few of both in a window.
+        for _ in 0..64 {
+            let later = after_interval(v, at).max(after_capped_day(v, day, at, quantity));
+            if at >= end || later == at {
+                break;
+            }
+            at = later;
+        }
+        (at < end).then_some(at)
+    })
+}
+
+/// When the interval from the uses around an instant is over; the instant itself if none is near.
+fn after_interval(v: &VoucherFacts, at: Timestamp) -> Timestamp {
+    let interval = Duration::minutes(i64::from(v.rule.min_interval_minutes));
+    let near = v.recent.iter().filter(|u| apart(u.at, at) < interval);
+    near.map(|u| u.at.plus(interval)).max().unwrap_or(at)
+}
+
+/// The next day's beginning when the cap of an instant's day is reached; else the instant itself.
+fn after_capped_day(v: &VoucherFacts, day: BusinessDay, at: Timestamp, quantity: u32) -> Timestamp {
+    match v.rule.daily_cap {
+        Some(cap) if used_on_day_of(v, day, at) + quantity > cap => day.next_start(at),
+        Some(_) | None => at,
+    }
+}
+
+fn apart(a: Timestamp, b: Timestamp) -> Duration {
+    a.since(b).abs()
 }
 
 fn check_state(v: &VoucherFacts) -> Result<(), Refusal> {
@@ -183,38 +237,58 @@ fn not_enough(v: &VoucherFacts) -> Refusal {
 
 fn check_place(v: &VoucherFacts, store: StoreFacts) -> Result<(), Refusal> {
     if !store.in_use {
+        return Err(Refusal::with_message(Reason::StoreClosed, "门店已停用，不能核销"));
+    }
+    if store.resting {
         return Err(Reason::StoreClosed.into());
     }
     let bound_elsewhere = v.rule.binding == Binding::ChosenStore && store.store_id != v.chosen_store;
     if bound_elsewhere || !v.rule.stores.contains(store.store_id) {
-        let message = format!("该券不能在本店使用，可到「{}」使用", v.chosen_store_name);
-        return Err(Refusal::with_message(Reason::WrongStore, message));
+        return Err(match v.rule.binding {
+            Binding::AnyInScope => Reason::WrongStore.into(),
+            Binding::ChosenStore => {
+                let message = format!("该券限「{}」使用，不能在本店使用", v.chosen_store_name);
+                Refusal::with_message(Reason::WrongStore, message)
+            }
+        });
     }
     Ok(())
 }
 
-fn check_time(v: &VoucherFacts, now: Timestamp) -> Result<(), Refusal> {
-    let zone = v.rule.zone;
+fn check_time(v: &VoucherFacts, day: BusinessDay, now: Timestamp, quantity: u32) -> Result<(), Refusal> {
+    let refuse = |reason: Reason, message: String| Err(with_next(reason, message, v, day, now, quantity));
     if now < v.valid_from {
-        let message = format!("{} 起可用", v.valid_from.local_text(zone));
-        return Err(Refusal::with_message(Reason::NotStarted, message));
+        let message = format!("{} 起可用", v.valid_from.local_text(day.zone));
+        return refuse(Reason::NotStarted, message);
     }
     if now >= v.valid_to {
         return Err(expired(v));
     }
-    if v.rule.blacked_out(now) {
-        return Err(Refusal::with_message(
-            Reason::BlackoutDate,
-            format!("今天不可用，可用时间：{}", v.rule.usable_text()),
-        ));
+    match v.rule.moment(now, day) {
+        Moment::Usable => Ok(()),
+        Moment::BlackedOut => {
+            let today = now.datetime().with_timezone(&day.zone).format("%m-%d");
+            refuse(Reason::BlackoutDate, format!("今天（{today}）不可用，可用时间：{}", v.rule.usable_text()))
+        }
+        Moment::OutsideHours => refuse(Reason::OutsideHours, format!("可用时间：{}", v.rule.usable_text())),
     }
-    if !v.rule.usable_at(now) {
-        return Err(Refusal::with_message(
-            Reason::OutsideHours,
-            format!("可用时间：{}", v.rule.usable_text()),
-        ));
-    }
-    Ok(())
+}
+
+/// A refusal because of the time, with when the voucher can be used next.
+fn with_next(
+    reason: Reason,
+    message: String,
+    v: &VoucherFacts,
+    day: BusinessDay,
+    now: Timestamp,
+    quantity: u32,
+) -> Refusal {
+    let next_usable_at = next_usable_at(v, day, now, quantity);
+    let next = match next_usable_at {
+        Some(at) => format!("；最早 {} 可用", at.local_text(day.zone)),
+        None => "；有效期内没有可用时间，请联系商家".to_owned(),
+    };
+    Refusal { next_usable_at, ..Refusal::with_message(reason, message + &next) }
 }
 
 fn expired(v: &VoucherFacts) -> Refusal {
@@ -222,36 +296,43 @@ fn expired(v: &VoucherFacts) -> Refusal {
     Refusal::with_message(Reason::Expired, format!("该券已于 {last} 过期"))
 }
 
-fn check_pace(v: &VoucherFacts, now: Timestamp, quantity: u32) -> Result<(), Refusal> {
-    let interval = Duration::minutes(i64::from(v.rule.min_interval_minutes));
+fn check_pace(v: &VoucherFacts, day: BusinessDay, now: Timestamp, quantity: u32) -> Result<(), Refusal> {
+    let refuse = |reason: Reason, message: String| Err(with_next(reason, message, v, day, now, quantity));
     // Without an interval a redemption that another node just stamped "later" must not refuse this one.
-    if v.rule.min_interval_minutes > 0
-        && let Some(last) = v.recent.iter().map(|u| u.at).max()
-        && now < last.plus(interval)
-    {
-        let message = format!("{} 后可再次使用", last.plus(interval).local_text(v.rule.zone));
-        return Err(Refusal::with_message(Reason::TooSoon, message));
+    let interval = v.rule.min_interval_minutes;
+    if interval > 0 && after_interval(v, now) > now {
+        return refuse(Reason::TooSoon, format!("两次使用至少间隔 {interval} 分钟"));
     }
     if let Some(cap) = v.rule.daily_cap {
-        let used = used_on_day_of(v, now);
+        let used = used_on_day_of(v, day, now);
         if used + quantity > cap {
-            return Err(Refusal::with_message(
-                Reason::DailyCap,
-                format!("每天最多 {cap} 次，今天已用 {used} 次"),
-            ));
+            return refuse(Reason::DailyCap, format!("每天最多 {cap} 次，今天已用 {used} 次"));
         }
     }
     Ok(())
 }
 
-fn used_on_day_of(v: &VoucherFacts, now: Timestamp) -> u32 {
-    let day = |at: Timestamp| at.datetime().with_timezone(&v.rule.zone).date_naive();
-    u32::try_from(v.recent.iter().filter(|u| day(u.at) == day(now)).count()).unwrap_or(u32::MAX)
+fn check_quantity(v: &VoucherFacts, quantity: u32) -> Result<(), Refusal> {
+    let least = least(v);
+    if quantity < least {
+        return Err(Refusal::with_message(Reason::MinQuantity, format!("每次至少核销 {least} 次")));
+    }
+    match v.rule.max_quantity {
+        Some(most) if quantity > most => {
+            Err(Refusal::with_message(Reason::MaxQuantity, format!("每次最多核销 {most} 次")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn used_on_day_of(v: &VoucherFacts, day: BusinessDay, now: Timestamp) -> u32 {
+    let today = day.date(now);
+    u32::try_from(v.recent.iter().filter(|u| day.date(u.at) == today).count()).unwrap_or(u32::MAX)
 }
 
 fn attention(v: &VoucherFacts, store: StoreFacts, now: Timestamp) -> Vec<Attention> {
     let just =
-        |u: &RecentUse| u.store_id == store.store_id && now.since(u.at) < Duration::seconds(JUST_REDEEMED_S);
+        |u: &RecentUse| u.store_id == store.store_id && apart(now, u.at) < Duration::seconds(JUST_REDEEMED_S);
     if v.recent.iter().any(just) { vec![Attention::JustRedeemed] } else { Vec::new() }
 }
 
@@ -348,6 +429,7 @@ mod tests {
                 min_interval_minutes: 0,
                 daily_cap: None,
                 min_quantity: 1,
+                max_quantity: None,
                 stores: StoreSet::All,
                 binding: Binding::AnyInScope,
                 refund: RefundPolicy::AnyTime,
@@ -359,8 +441,14 @@ mod tests {
         }
     }
 
+    const DAY: BusinessDay = BusinessDay { zone: chrono_tz::Tz::Asia__Shanghai, cutoff_hour: 0 };
+
+    fn place(n: u128) -> StoreFacts {
+        StoreFacts { store_id: store(n), in_use: true, resting: false, day: DAY }
+    }
+
     fn judge(v: &VoucherFacts, n: u128, now: &str, quantity: u32) -> Result<Allowed, Reason> {
-        decide(v, StoreFacts { store_id: store(n), in_use: true }, at(now), quantity).map_err(|r| r.reason)
+        decide(v, place(n), at(now), quantity).map_err(|r| r.reason)
     }
 
     const NOON: &str = "2026-11-23T12:00:00+08:00";
@@ -412,8 +500,10 @@ mod tests {
         for (v, n, now, quantity, reason) in cases {
             assert_eq!(judge(&v, n, now, quantity).unwrap_err(), reason);
         }
-        let closed = decide(&facts(), StoreFacts { store_id: store(1), in_use: false }, at(NOON), 1);
-        assert_eq!(closed.unwrap_err().reason, Reason::StoreClosed);
+        for closed in [StoreFacts { in_use: false, ..place(1) }, StoreFacts { resting: true, ..place(1) }] {
+            let refusal = decide(&facts(), closed, at(NOON), 1).unwrap_err();
+            assert_eq!(refusal.reason, Reason::StoreClosed);
+        }
     }
 
     #[test]
@@ -425,9 +515,7 @@ mod tests {
             to: chrono::NaiveTime::from_hms_opt(14, 0, 0).unwrap(),
         }];
         assert!(judge(&v, 1, NOON, 1).is_ok());
-        let refusal =
-            decide(&v, StoreFacts { store_id: store(1), in_use: true }, at("2026-11-23T14:00:00+08:00"), 1)
-                .unwrap_err();
+        let refusal = decide(&v, place(1), at("2026-11-23T14:00:00+08:00"), 1).unwrap_err();
         assert_eq!(refusal.reason, Reason::OutsideHours);
         assert!(refusal.message.contains("周一至周五 11:00–14:00"), "{}", refusal.message);
 
@@ -440,7 +528,101 @@ mod tests {
         v.rule.daily_cap = Some(2);
         assert_eq!(judge(&v, 1, NOON, 2).unwrap_err(), Reason::DailyCap);
         assert!(judge(&v, 1, "2026-11-24T00:00:00+08:00", 2).is_ok());
-        assert_eq!(redeemable(&v, at(NOON)), 1);
+        assert_eq!(redeemable(&v, DAY, at(NOON)), 1);
+    }
+
+    #[test]
+    fn so_many_at_once() {
+        let mut v = facts();
+        v.counters.total = 7;
+        (v.rule.min_quantity, v.rule.max_quantity) = (2, Some(3));
+        for (quantity, expected) in [
+            (1, Err(Reason::MinQuantity)),
+            (2, Ok(())),
+            (3, Ok(())),
+            (4, Err(Reason::MaxQuantity)),
+            (8, Err(Reason::NotEnoughUses)),
+        ] {
+            assert_eq!(judge(&v, 1, NOON, quantity).map(|_| ()), expected, "{quantity}");
+        }
+        assert_eq!(redeemable(&v, DAY, at(NOON)), 3);
+        // What is left over can be used up, however little it is.
+        (v.counters.used, v.taken) = (6, (1..=6).collect());
+        assert_eq!((least(&v), redeemable(&v, DAY, at(NOON))), (1, 1));
+        assert!(judge(&v, 1, NOON, 1).is_ok());
+    }
+
+    #[test]
+    fn when_it_can_be_used_next() {
+        let lunch = |weekdays: &[u8]| UsableWindow {
+            weekdays: weekdays.to_vec(),
+            from: chrono::NaiveTime::from_hms_opt(11, 0, 0).unwrap(),
+            to: chrono::NaiveTime::from_hms_opt(14, 0, 0).unwrap(),
+        };
+        let with = |change: &dyn Fn(&mut VoucherFacts)| {
+            let mut v = facts();
+            change(&mut v);
+            v
+        };
+        let used = |text: &str| RecentUse { at: at(text), store_id: store(9) };
+        let tokyo = BusinessDay { zone: chrono_tz::Tz::Asia__Tokyo, cutoff_hour: 0 };
+        let weekdays = with(&|v| v.rule.usable = vec![lunch(&[1, 2, 3, 4, 5])]);
+        let capped = with(&|v| {
+            v.rule.daily_cap = Some(1);
+            v.recent = vec![used("2026-11-23T09:00:00+08:00")];
+        });
+        let paced = with(&|v| {
+            v.rule.min_interval_minutes = 90;
+            v.recent = vec![used("2026-11-23T11:30:00+08:00"), used("2026-11-23T13:20:00+08:00")];
+        });
+        let cases: Vec<(&VoucherFacts, BusinessDay, &str, Option<&str>)> = vec![
+            (&weekdays, DAY, "2026-11-23T10:59:59+08:00", Some("2026-11-23T11:00:00+08:00")),
+            (&weekdays, DAY, "2026-11-23T13:59:59+08:00", Some("2026-11-23T13:59:59+08:00")),
+            (&weekdays, DAY, "2026-11-23T14:00:00+08:00", Some("2026-11-24T11:00:00+08:00")),
+            (&weekdays, DAY, "2026-11-27T14:00:00+08:00", Some("2026-11-30T11:00:00+08:00")),
+            // Its last lunch is over, though it is valid until midnight.
+            (&weekdays, DAY, "2026-11-30T14:00:00+08:00", None),
+            (&weekdays, DAY, "2026-10-01T00:00:00+08:00", Some("2026-11-02T11:00:00+08:00")),
+            (&weekdays, tokyo, "2026-11-23T13:00:00+08:00", Some("2026-11-24T10:00:00+08:00")),
+            (&capped, DAY, NOON, Some("2026-11-24T00:00:00+08:00")),
+            // 09:00 in Shanghai is the same day in Tokyo, whose next one begins an hour earlier.
+            (&capped, tokyo, NOON, Some("2026-11-23T23:00:00+08:00")),
+            // After the first use and before the second there is not enough room for both intervals.
+            (&paced, DAY, NOON, Some("2026-11-23T14:50:00+08:00")),
+            (&paced, DAY, "2026-11-23T10:00:00+08:00", Some("2026-11-23T10:00:00+08:00")),
+        ];
+        for (v, day, now, expected) in cases {
+            assert_eq!(next_usable_at(v, day, at(now), 1), expected.map(at), "{now} {day:?}");
+        }
+        let refusal = decide(&weekdays, place(1), at("2026-11-27T14:00:00+08:00"), 1).unwrap_err();
+        assert_eq!(refusal.next_usable_at, Some(at("2026-11-30T11:00:00+08:00")));
+        assert!(refusal.message.ends_with("；最早 2026-11-30 11:00 可用"), "{}", refusal.message);
+        let refusal = decide(&weekdays, place(1), at("2026-11-30T14:00:00+08:00"), 1).unwrap_err();
+        assert!(refusal.message.contains("没有可用时间"), "{}", refusal.message);
+        let refusal = decide(&paced, place(1), at(NOON), 1).unwrap_err();
+        assert_eq!(
+            (refusal.reason, refusal.next_usable_at),
+            (Reason::TooSoon, Some(at("2026-11-23T14:50:00+08:00")))
+        );
+    }
+
+    #[test]
+    fn a_use_that_is_recorded_late_is_judged_among_its_neighbours() {
+        let mut v = facts();
+        v.rule.min_interval_minutes = 60;
+        v.recent = vec![RecentUse { at: at("2026-11-23T15:00:00+08:00"), store_id: store(1) }];
+        for (when, expected) in [
+            ("2026-11-23T14:00:00+08:00", Ok(())),
+            ("2026-11-23T14:00:01+08:00", Err(Reason::TooSoon)),
+            ("2026-11-23T15:59:59+08:00", Err(Reason::TooSoon)),
+            ("2026-11-23T16:00:00+08:00", Ok(())),
+        ] {
+            assert_eq!(judge(&v, 1, when, 1).map(|_| ()), expected, "{when}");
+        }
+        v.rule.min_interval_minutes = 0;
+        let earlier = |when| judge(&v, 1, when, 1).unwrap().attention;
+        assert!(earlier("2026-11-23T14:57:59+08:00").is_empty());
+        assert_eq!(earlier("2026-11-23T14:58:01+08:00"), [Attention::JustRedeemed]);
     }
 
     #[test]

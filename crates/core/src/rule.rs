@@ -3,14 +3,17 @@
 //! A rule is immutable and addressed by its content: a voucher keeps the id of the rule that was in force when it
 //! was paid, so a later edit of the product never changes what a customer bought.
 
-use chrono::{Datelike, Duration, NaiveDate, NaiveTime, TimeZone, Timelike};
+use std::ops::Range;
+
+use chrono::{Duration, NaiveDate, NaiveTime, Timelike};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::hours::{self, SEARCH_DAYS, Weekday};
 use crate::id::StoreId;
 use crate::reason::FieldError;
 use crate::state::text_enum;
-use crate::time::Timestamp;
+use crate::time::{BusinessDay, Timestamp};
 
 /// A refund must be asked within WeChat's 365 days, so a refundable voucher lives no longer than this.
 pub const MAX_REFUNDABLE_DAYS: u32 = 350;
@@ -27,6 +30,13 @@ pub enum Validity {
     FromPayment {
         /// 1–3650.
         days: u32,
+    },
+    /// From the first use, so many days: to the end of the last day. Until then it can be begun for a while.
+    FromActivation {
+        /// 1–3650.
+        days: u32,
+        /// Days after the payment within which the first use must be; 1–3650.
+        activate_within_days: u32,
     },
     /// Between two dates, both included.
     Fixed {
@@ -87,6 +97,8 @@ pub enum StoreSet {
     All,
     /// These.
     Only(Vec<StoreId>),
+    /// All but these, also those that open later.
+    Except(Vec<StoreId>),
 }
 
 impl StoreSet {
@@ -95,6 +107,23 @@ impl StoreSet {
         match self {
             Self::All => true,
             Self::Only(ids) => ids.contains(&store_id),
+            Self::Except(ids) => !ids.contains(&store_id),
+        }
+    }
+
+    /// Whether a store that opens later belongs to it.
+    pub const fn open_ended(&self) -> bool {
+        match self {
+            Self::All | Self::Except(_) => true,
+            Self::Only(_) => false,
+        }
+    }
+
+    /// The stores it names: those that belong to it, or those that don't.
+    pub fn named(&self) -> &[StoreId] {
+        match self {
+            Self::All => &[],
+            Self::Only(ids) | Self::Except(ids) => ids,
         }
     }
 }
@@ -122,14 +151,28 @@ pub struct RedemptionRule {
     /// The least number of uses in one redemption.
     #[serde(default = "one")]
     pub min_quantity: u32,
+    /// The most uses in one redemption.
+    #[serde(default)]
+    pub max_quantity: Option<u32>,
     /// Where.
     pub stores: StoreSet,
     /// Which of them.
     pub binding: Binding,
     /// Refunds.
     pub refund: RefundPolicy,
-    /// Zone of the dates and hours in this rule.
+    /// Zone in which its days of validity begin and end. Windows and days of use are those of the store.
     pub zone: Tz,
+}
+
+/// What the weekly windows and the blackout dates say of an instant at a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It can be used.
+    Usable,
+    /// It is a day on which it cannot be used.
+    BlackedOut,
+    /// No window is open.
+    OutsideHours,
 }
 
 const fn one() -> u32 {
@@ -155,8 +198,21 @@ impl RedemptionRule {
             {
                 wrong("validity.days", "可退款的商品有效期最长 350 天（微信只支持一年内退款）");
             }
+            Validity::FromActivation { days, activate_within_days }
+                if !(1..=3650).contains(days) || !(1..=3650).contains(activate_within_days) =>
+            {
+                wrong("validity.days", "有效天数和激活期限应为 1–3650");
+            }
+            Validity::FromActivation { days, activate_within_days }
+                if self.refund != RefundPolicy::None && days + activate_within_days > MAX_REFUNDABLE_DAYS =>
+            {
+                wrong(
+                    "validity.activate_within_days",
+                    "可退款的商品，激活期限与有效天数之和最长 350 天（微信只支持一年内退款）",
+                );
+            }
             Validity::Fixed { from, to } if from > to => wrong("validity.to", "结束日期不能早于开始日期"),
-            Validity::FromPayment { .. } | Validity::Fixed { .. } => {}
+            Validity::FromPayment { .. } | Validity::FromActivation { .. } | Validity::Fixed { .. } => {}
         }
         if self.usable.len() > 21 {
             wrong("usable", "可用时段最多 21 个");
@@ -177,62 +233,115 @@ impl RedemptionRule {
         if self.daily_cap.is_some_and(|cap| cap == 0 || cap < self.min_quantity) {
             wrong("daily_cap", "每日上限不能小于单次最少次数");
         }
-        if let StoreSet::Only(ids) = &self.stores
-            && (ids.is_empty() || ids.len() > 2_000)
-        {
-            wrong("store_ids", "适用门店应为 1–2000 家");
+        if self.max_quantity.is_some_and(|most| most < self.min_quantity || most > MAX_USES) {
+            wrong("max_quantity", "单次最多次数不能小于单次最少次数，最大 1000");
+        }
+        match &self.stores {
+            StoreSet::Only(ids) if ids.is_empty() || ids.len() > 2_000 => {
+                wrong("store_ids", "适用门店应为 1–2000 家");
+            }
+            StoreSet::Except(ids) if ids.is_empty() || ids.len() > 2_000 => {
+                wrong("except_store_ids", "不适用门店应为 1–2000 家");
+            }
+            StoreSet::All | StoreSet::Only(_) | StoreSet::Except(_) => {}
         }
         out
     }
 
-    /// The instants between which a voucher paid at `paid_at` is valid: `from` included, `to` excluded.
+    /// The instants between which a voucher paid at `paid_at` is valid: `from` included, `to` excluded. One that runs
+    /// from its first use has until `to` to be used for the first time.
     pub fn validity_from(&self, paid_at: Timestamp) -> (Timestamp, Timestamp) {
         match &self.validity {
-            Validity::FromPayment { days } => {
-                let last_day = paid_at.datetime().with_timezone(&self.zone).date_naive()
-                    + Duration::days(i64::from(*days));
-                (paid_at, self.day_start(last_day + Duration::days(1)))
+            Validity::FromPayment { days } | Validity::FromActivation { activate_within_days: days, .. } => {
+                (paid_at, self.end_of_day_after(paid_at, *days))
             }
             Validity::Fixed { from, to } => (self.day_start(*from), self.day_start(*to + Duration::days(1))),
         }
     }
 
+    /// Until when a voucher is valid (excluded) that runs from its first use, by the first of its uses that stands;
+    /// `None` when the rule says something else, and the validity never changes.
+    pub fn valid_to_by_use(&self, paid_at: Timestamp, first_use: Option<Timestamp>) -> Option<Timestamp> {
+        match &self.validity {
+            Validity::FromActivation { days, .. } => Some(match first_use {
+                Some(at) => self.end_of_day_after(at, *days),
+                None => self.validity_from(paid_at).1,
+            }),
+            Validity::FromPayment { .. } | Validity::Fixed { .. } => None,
+        }
+    }
+
+    /// The last instant (excluded) to which a voucher can ever become valid: what its signed ticket says, which must
+    /// not change when the first use starts the clock.
+    pub fn latest_valid_to(&self, paid_at: Timestamp) -> Timestamp {
+        match &self.validity {
+            Validity::FromActivation { days, activate_within_days } => {
+                self.end_of_day_after(paid_at, days.saturating_add(*activate_within_days))
+            }
+            Validity::FromPayment { .. } | Validity::Fixed { .. } => self.validity_from(paid_at).1,
+        }
+    }
+
+    fn end_of_day_after(&self, at: Timestamp, days: u32) -> Timestamp {
+        let day = at.datetime().with_timezone(&self.zone).date_naive();
+        self.day_start(day + Duration::days(i64::from(days) + 1))
+    }
+
     /// Midnight in the rule's zone; where clocks skip it, the first instant that exists.
     fn day_start(&self, day: NaiveDate) -> Timestamp {
-        let midnight = day.and_time(NaiveTime::MIN);
-        let local = self
-            .zone
-            .from_local_datetime(&midnight)
-            .earliest()
-            .or_else(|| self.zone.from_local_datetime(&(midnight + Duration::hours(1))).earliest());
-        local.map_or(Timestamp::from_micros(midnight.and_utc().timestamp_micros()), |at| {
-            Timestamp::from_datetime(at.with_timezone(&chrono::Utc))
-        })
+        Timestamp::from_datetime(hours::local_instant(self.zone, day, 0))
     }
 
-    /// Whether the weekly windows allow an instant.
-    pub fn usable_at(&self, at: Timestamp) -> bool {
-        if self.usable.is_empty() {
-            return true;
-        }
-        let local = at.datetime().with_timezone(&self.zone);
-        let minute = local.hour() * 60 + local.minute();
-        let today = u8::try_from(local.weekday().number_from_monday()).unwrap_or(1);
-        let yesterday = if today == 1 { 7 } else { today - 1 };
-        self.usable.iter().any(|w| {
+    /// When the windows that begin on a day are open at a store, in their order.
+    fn windows_on(&self, date: NaiveDate, zone: Tz) -> Vec<Range<Timestamp>> {
+        let at = |minutes: u16| Timestamp::from_datetime(hours::local_instant(zone, date, minutes));
+        let weekday = Weekday::of(date).number();
+        let open = |w: &UsableWindow| {
             let (from, to) = (minutes(w.from), minutes(w.to));
-            if to > from {
-                w.weekdays.contains(&today) && (from..to).contains(&minute)
-            } else {
-                (w.weekdays.contains(&today) && minute >= from)
-                    || (w.weekdays.contains(&yesterday) && minute < to)
-            }
-        })
+            at(from)..at(if to > from { to } else { to + 24 * 60 })
+        };
+        let mut found: Vec<_> =
+            self.usable.iter().filter(|w| w.weekdays.contains(&weekday)).map(open).collect();
+        found.sort_unstable_by_key(|range| range.start);
+        found
     }
 
-    /// Whether the local day of an instant is blacked out.
-    pub fn blacked_out(&self, at: Timestamp) -> bool {
-        self.blackout_dates.contains(&at.datetime().with_timezone(&self.zone).date_naive())
+    /// What the windows and dates say of an instant at a store that lives by `day`. A window belongs to the day on
+    /// which it begins: Friday's night goes on until Saturday 02:00 even if Saturday is blacked out. Without windows
+    /// a day is the store's business day.
+    pub fn moment(&self, at: Timestamp, day: BusinessDay) -> Moment {
+        let blacked_out = |date: NaiveDate| self.blackout_dates.contains(&date);
+        let business_date = day.date(at).0;
+        if self.usable.is_empty() {
+            return if blacked_out(business_date) { Moment::BlackedOut } else { Moment::Usable };
+        }
+        let today = at.datetime().with_timezone(&day.zone).date_naive();
+        let open =
+            |date: &NaiveDate| self.windows_on(*date, day.zone).iter().any(|range| range.contains(&at));
+        let days: Vec<NaiveDate> =
+            [today.pred_opt(), Some(today)].into_iter().flatten().filter(open).collect();
+        if days.iter().any(|date| !blacked_out(*date)) {
+            Moment::Usable
+        } else if days.is_empty() && !blacked_out(business_date) {
+            Moment::OutsideHours
+        } else {
+            Moment::BlackedOut
+        }
+    }
+
+    /// The stretches of time from `from` on in which windows and dates allow a use, as far as we look ahead.
+    pub fn openings(&self, from: Timestamp, day: BusinessDay) -> impl Iterator<Item = Range<Timestamp>> {
+        // Yesterday's window may still be open.
+        let first = day.date(from).0.pred_opt().unwrap_or(NaiveDate::MIN);
+        let days = first.iter_days().take(usize::from(SEARCH_DAYS));
+        let allowed = days.filter(|date| !self.blackout_dates.contains(date));
+        let open = move |date: NaiveDate| {
+            if self.usable.is_empty() {
+                return vec![day.start_of(date)..day.start_of(date + Duration::days(1))];
+            }
+            self.windows_on(date, day.zone)
+        };
+        allowed.flat_map(open).filter(move |range| range.end > from)
     }
 
     /// The weekly windows in words: `周一至周五 11:00–14:00`.
@@ -250,6 +359,9 @@ impl RedemptionRule {
     pub fn texts(&self) -> Vec<String> {
         let mut out = vec![match &self.validity {
             Validity::FromPayment { days } => format!("有效期 {days} 天"),
+            Validity::FromActivation { days, activate_within_days } => {
+                format!("首次使用后 {days} 天内有效，请在购买后 {activate_within_days} 天内首次使用")
+            }
             Validity::Fixed { from, to } => format!("{from} 至 {to} 可用"),
         }];
         out.push(
@@ -275,6 +387,12 @@ impl RedemptionRule {
         if self.min_interval_minutes > 0 {
             out.push(format!("两次使用至少间隔 {} 分钟", self.min_interval_minutes));
         }
+        if self.min_quantity > 1 {
+            out.push(format!("每次至少使用 {} 次", self.min_quantity));
+        }
+        if let Some(most) = self.max_quantity.filter(|most| *most < self.uses) {
+            out.push(format!("每次最多使用 {most} 次"));
+        }
         if self.binding == Binding::ChosenStore {
             out.push("限所选门店使用".to_owned());
         }
@@ -282,8 +400,8 @@ impl RedemptionRule {
     }
 }
 
-fn minutes(t: NaiveTime) -> u32 {
-    t.hour() * 60 + t.minute()
+fn minutes(t: NaiveTime) -> u16 {
+    u16::try_from(t.hour() * 60 + t.minute()).unwrap_or(0)
 }
 
 /// `周一至周五`, `周六、周日`.
@@ -342,6 +460,7 @@ mod tests {
             min_interval_minutes: 0,
             daily_cap: None,
             min_quantity: 1,
+            max_quantity: None,
             stores: StoreSet::All,
             binding: Binding::AnyInScope,
             refund: RefundPolicy::AnyTime,
@@ -369,19 +488,122 @@ mod tests {
     }
 
     #[test]
-    fn windows_may_cross_midnight() {
-        let late = UsableWindow {
-            weekdays: vec![5],
-            from: NaiveTime::from_hms_opt(22, 0, 0).unwrap(),
-            to: NaiveTime::from_hms_opt(2, 0, 0).unwrap(),
+    fn validity_from_the_first_use() {
+        let rule = RedemptionRule {
+            validity: Validity::FromActivation { days: 30, activate_within_days: 90 },
+            ..rule()
         };
-        let rule = RedemptionRule { usable: vec![late], ..rule() };
-        // 2026-11-27 is a Friday.
-        assert!(rule.usable_at(at("2026-11-27T22:00:00+08:00")));
-        assert!(rule.usable_at(at("2026-11-28T01:59:59+08:00")));
-        assert!(!rule.usable_at(at("2026-11-28T02:00:00+08:00")));
-        assert!(!rule.usable_at(at("2026-11-27T21:59:00+08:00")));
-        assert!(!rule.usable_at(at("2026-11-28T22:30:00+08:00")));
+        let paid = at("2026-11-23T12:00:00+08:00");
+        let until = |text: &str| Some(at(text));
+        assert_eq!(
+            rule.validity_from(paid),
+            (paid, at("2027-02-22T00:00:00+08:00")),
+            "the 90th day is the last"
+        );
+        assert_eq!(rule.valid_to_by_use(paid, None), until("2027-02-22T00:00:00+08:00"));
+        // The first use starts the clock, on the last evening too; it may shorten or lengthen what there was.
+        for (used, ends) in [
+            ("2026-11-23T12:00:01+08:00", "2026-12-24T00:00:00+08:00"),
+            ("2027-02-21T23:59:59+08:00", "2027-03-24T00:00:00+08:00"),
+            // 23:30 in Beijing is the next day in Tokyo: the rule's own zone counts.
+            ("2026-12-02T00:30:00+09:00", "2027-01-01T00:00:00+08:00"),
+        ] {
+            assert_eq!(rule.valid_to_by_use(paid, Some(at(used))), until(ends), "{used}");
+            assert!(rule.latest_valid_to(paid) >= at(ends), "{used}");
+        }
+        assert_eq!(rule.latest_valid_to(paid), at("2027-03-24T00:00:00+08:00"));
+        let fixed = super::tests::rule();
+        assert_eq!(fixed.valid_to_by_use(paid, Some(paid)), None, "nothing else moves");
+        assert_eq!(fixed.latest_valid_to(paid), fixed.validity_from(paid).1);
+    }
+
+    fn window(weekdays: &[u8], from: (u32, u32), to: (u32, u32)) -> UsableWindow {
+        let time = |(h, m)| NaiveTime::from_hms_opt(h, m, 0).unwrap();
+        UsableWindow { weekdays: weekdays.to_vec(), from: time(from), to: time(to) }
+    }
+
+    const SHANGHAI: BusinessDay = BusinessDay { zone: Tz::Asia__Shanghai, cutoff_hour: 0 };
+
+    /// 2026-11-27 is a Friday.
+    #[test]
+    fn windows_dates_and_zones() {
+        use Moment::{BlackedOut, OutsideHours, Usable};
+        let night = RedemptionRule { usable: vec![window(&[5], (22, 0), (2, 0))], ..rule() };
+        let saturday_off =
+            RedemptionRule { blackout_dates: vec!["2026-11-28".parse().unwrap()], ..night.clone() };
+        let off = RedemptionRule { usable: vec![], ..saturday_off.clone() };
+        let all_day = RedemptionRule { usable: vec![window(&[5], (9, 0), (9, 0))], ..rule() };
+        let tokyo = BusinessDay { zone: Tz::Asia__Tokyo, cutoff_hour: 0 };
+        let bar = BusinessDay { cutoff_hour: 4, ..SHANGHAI };
+        let cases = [
+            (&night, SHANGHAI, "2026-11-27T21:59:59+08:00", OutsideHours),
+            (&night, SHANGHAI, "2026-11-27T22:00:00+08:00", Usable),
+            (&night, SHANGHAI, "2026-11-28T01:59:59+08:00", Usable),
+            (&night, SHANGHAI, "2026-11-28T02:00:00+08:00", OutsideHours),
+            (&night, SHANGHAI, "2026-11-28T22:30:00+08:00", OutsideHours),
+            // The hours on the door of the store, wherever it is.
+            (&night, tokyo, "2026-11-27T21:00:00+08:00", Usable),
+            (&night, tokyo, "2026-11-28T01:00:00+08:00", OutsideHours),
+            // A night belongs to the day on which it begins.
+            (&saturday_off, SHANGHAI, "2026-11-28T01:59:59+08:00", Usable),
+            (&saturday_off, SHANGHAI, "2026-11-28T12:00:00+08:00", BlackedOut),
+            (&off, SHANGHAI, "2026-11-27T23:59:59+08:00", Usable),
+            (&off, SHANGHAI, "2026-11-28T00:00:00+08:00", BlackedOut),
+            (&off, tokyo, "2026-11-27T23:30:00+08:00", BlackedOut),
+            (&off, SHANGHAI, "2026-11-28T23:59:59+08:00", BlackedOut),
+            (&off, SHANGHAI, "2026-11-29T00:00:00+08:00", Usable),
+            // A bar's Friday ends at four in the morning.
+            (&off, bar, "2026-11-28T03:59:59+08:00", Usable),
+            (&off, bar, "2026-11-28T04:00:00+08:00", BlackedOut),
+            (&off, bar, "2026-11-29T03:59:59+08:00", BlackedOut),
+            (&all_day, SHANGHAI, "2026-11-28T08:59:59+08:00", Usable),
+            (&all_day, SHANGHAI, "2026-11-28T09:00:00+08:00", OutsideHours),
+        ];
+        for (rule, day, when, expected) in cases {
+            assert_eq!(rule.moment(at(when), day), expected, "{when} {day:?}");
+        }
+    }
+
+    #[test]
+    fn openings_come_in_order_and_contain_usable_instants_only() {
+        let rule = RedemptionRule {
+            usable: vec![
+                window(&[1, 2, 3, 4, 5], (17, 0), (20, 0)),
+                window(&[1, 2, 3, 4, 5], (11, 0), (14, 0)),
+            ],
+            blackout_dates: vec!["2026-11-30".parse().unwrap()],
+            ..rule()
+        };
+        let from = at("2026-11-27T12:00:00+08:00");
+        let found: Vec<_> = rule.openings(from, SHANGHAI).take(3).collect();
+        let expected = [
+            ("2026-11-27T11:00:00+08:00", "2026-11-27T14:00:00+08:00"),
+            ("2026-11-27T17:00:00+08:00", "2026-11-27T20:00:00+08:00"),
+            ("2026-12-01T11:00:00+08:00", "2026-12-01T14:00:00+08:00"),
+        ];
+        assert_eq!(found, expected.map(|(a, b)| at(a)..at(b)));
+        for range in rule.openings(from, SHANGHAI) {
+            assert_eq!(rule.moment(range.start, SHANGHAI), Moment::Usable);
+        }
+        let never = RedemptionRule { usable: vec![], ..rule };
+        assert_eq!(never.openings(from, SHANGHAI).next(), Some(day(27)..day(28)));
+        fn day(n: u32) -> Timestamp {
+            at(&format!("2026-11-{n}T00:00:00+08:00"))
+        }
+    }
+
+    #[test]
+    fn store_sets() {
+        let id = |n| crate::id::Id::from_uuid(uuid::Uuid::from_u128(n));
+        let (one, two): (StoreId, StoreId) = (id(1), id(2));
+        for (set, first, second) in [
+            (StoreSet::All, true, true),
+            (StoreSet::Only(vec![one]), true, false),
+            (StoreSet::Except(vec![one]), false, true),
+        ] {
+            assert_eq!((set.contains(one), set.contains(two)), (first, second), "{set:?}");
+            assert_eq!(set.open_ended(), second);
+        }
     }
 
     #[test]
@@ -389,6 +611,8 @@ mod tests {
         let v: Validity = serde_json::from_str(r#"{"days":30}"#).unwrap();
         assert_eq!(v, Validity::FromPayment { days: 30 });
         assert!(serde_json::from_str::<Validity>(r#"{"days":30,"x":1}"#).is_err());
+        let v: Validity = serde_json::from_str(r#"{"days":30,"activate_within_days":90}"#).unwrap();
+        assert_eq!(v, Validity::FromActivation { days: 30, activate_within_days: 90 });
         let text = serde_json::to_string(&rule()).unwrap();
         assert_eq!(serde_json::from_str::<RedemptionRule>(&text).unwrap(), rule());
     }
@@ -408,6 +632,17 @@ mod tests {
             min_quantity: 2,
             ..rule()
         };
+        let sum = |days, refund| RedemptionRule {
+            validity: Validity::FromActivation { days, activate_within_days: 90 },
+            refund,
+            ..rule()
+        };
+        assert!(sum(260, RefundPolicy::AnyTime).problems("").is_empty());
+        assert!(!sum(261, RefundPolicy::AnyTime).problems("").is_empty());
+        assert!(sum(261, RefundPolicy::None).problems("").is_empty());
+        assert!(!sum(0, RefundPolicy::None).problems("").is_empty());
+        let most = |n| RedemptionRule { min_quantity: 2, max_quantity: Some(n), ..rule() };
+        assert!(most(2).problems("").is_empty() && !most(1).problems("").is_empty());
         let paths: Vec<_> = bad.problems("skus[0].").into_iter().map(|p| p.path).collect();
         assert_eq!(paths, ["skus[0].uses", "skus[0].validity.days", "skus[0].min_quantity"]);
     }

@@ -124,9 +124,18 @@ impl BusinessDay {
         BusinessDate(crate::hours::business_date(at.datetime(), self.zone, self.cutoff_hour))
     }
 
+    /// When a business day begins.
+    pub fn start_of(self, date: NaiveDate) -> Timestamp {
+        Timestamp::from_datetime(crate::hours::business_day_start(date, self.zone, self.cutoff_hour))
+    }
+
+    /// The first cut-off after an instant: where the next business day begins.
+    pub fn next_start(self, at: Timestamp) -> Timestamp {
+        Timestamp::from_datetime(crate::hours::next_cutoff(at.datetime(), self.zone, self.cutoff_hour))
+    }
+
     /// When revenue of a redemption at `at` is earned: the next cut-off, and 24 hours.
     pub fn matures_at(self, at: Timestamp) -> Timestamp {
-        let cutoff = crate::hours::next_cutoff(at.datetime(), self.zone, self.cutoff_hour);
-        Timestamp::from_datetime(cutoff).plus(Duration::hours(24))
+        self.next_start(at).plus(Duration::hours(24))
     }
 }

@@ -85,6 +85,9 @@ CREATE TABLE staff (
     phone_masked TEXT NOT NULL,
     password_hash TEXT NOT NULL,
     active BOOLEAN NOT NULL,
+    -- The most they may redeem on one business day; NULL = any.
+    daily_uses_limit BIGINT CHECK (daily_uses_limit >= 0),
+    daily_fen_limit BIGINT CHECK (daily_fen_limit >= 0),
     failed_attempts BIGINT NOT NULL CHECK (failed_attempts >= 0),
     locked_until BIGINT,
     version BIGINT NOT NULL,
@@ -535,6 +538,8 @@ CREATE TABLE redemptions (
     recorded_at BIGINT NOT NULL,
     undo_until BIGINT NOT NULL,
     business_date TEXT NOT NULL,
+    -- Its verifier had a daily limit, against which it counts.
+    limited BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (merchant_id, id),
     UNIQUE (merchant_id, staff_id, idempotency_key),
     UNIQUE (merchant_id, prepare_nonce),
@@ -543,6 +548,8 @@ CREATE TABLE redemptions (
 );
 CREATE INDEX redemptions_by_store ON redemptions (merchant_id, store_id, recorded_at, id);
 CREATE INDEX redemptions_by_time ON redemptions (merchant_id, recorded_at, id);
+-- What a verifier with a limit redeemed on a day.
+CREATE INDEX redemptions_limited ON redemptions (merchant_id, staff_id, business_date) WHERE limited;
 
 CREATE TABLE uses (
     merchant_id UUID NOT NULL,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use hexiao_core::id::{MerchantId, OrderId, RecordId, RedemptionId, StaffId, StoreId, UseId, VoucherId};
+use hexiao_core::limit::Spent;
 use hexiao_core::money::Money;
 use hexiao_core::reason::Refusal;
 use hexiao_core::scope::{MerchantScope, StoreScope, Stores};
@@ -67,12 +68,16 @@ pub struct Redemption {
     pub quantity: i64,
     /// What they are worth.
     pub amount: Money,
-    /// When.
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
     pub at: Timestamp,
     /// Until when its verifier can undo it.
     pub undo_until: Timestamp,
-    /// On which business day.
+    /// On which business day it was recorded.
     pub business_date: BusinessDate,
+    /// Whether it counts against a daily limit of its verifier.
+    pub limited: bool,
 }
 
 /// A use that was redeemed.
@@ -129,8 +134,8 @@ pub async fn insert(tx: &Tx, redemptions: &[Redemption], uses: &[Use]) -> Result
         new_row! {
             merchant_id: r.merchant_id, id: r.id, store_id: r.store_id, staff_id: r.staff_id, staff_name: &r.staff_name, device: r.device,
             method: r.method.as_str(), idempotency_key: &r.key, fingerprint: r.fingerprint, prepare_nonce: r.prepare_nonce, answer: &r.answer,
-            quantity: r.quantity, amount_fen: r.amount, occurred_at: r.at, recorded_at: r.at, undo_until: r.undo_until,
-            business_date: r.business_date,
+            quantity: r.quantity, amount_fen: r.amount, occurred_at: r.occurred_at, recorded_at: r.at, undo_until: r.undo_until,
+            business_date: r.business_date, limited: r.limited,
         }
     };
     sql::insert(tx, "redemptions", redemptions.iter().map(row).collect()).await?;
@@ -142,6 +147,20 @@ pub async fn insert(tx: &Tx, redemptions: &[Redemption], uses: &[Use]) -> Result
         }
     };
     sql::insert(tx, "uses", uses.iter().map(row).collect()).await
+}
+
+/// What a verifier with a limit redeemed on a business day, without what was undone. Lock their row first.
+pub async fn spent_on(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    staff: StaffId,
+    date: BusinessDate,
+) -> Result<Spent> {
+    let text = "SELECT COUNT(*) AS uses, CAST(COALESCE(SUM(u.amount_fen), 0) AS BIGINT) AS amount FROM redemptions r
+                JOIN uses u ON u.merchant_id = r.merchant_id AND u.redemption_id = r.id
+                WHERE r.merchant_id = $1 AND r.staff_id = $2 AND r.business_date = $3 AND r.limited AND u.state <> 'Reversed'";
+    let row = sql::row(c, text, params![merchant.merchant_id(), staff, date]).await?;
+    row.map_or(Ok(Spent::default()), |r| Ok(Spent { uses: r.get("uses")?, amount: r.get("amount")? }))
 }
 
 /// What a key was used for before.

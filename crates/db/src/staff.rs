@@ -2,6 +2,7 @@
 
 use hexiao_core::catalog::Role;
 use hexiao_core::id::{MerchantId, StaffId, StoreId};
+use hexiao_core::limit::VerifierLimit;
 use hexiao_core::scope::{MerchantScope, StoreScope, Stores};
 use hexiao_core::time::Timestamp;
 use sea_orm::Value;
@@ -29,6 +30,8 @@ pub struct Staff {
     pub password_hash: String,
     /// Can sign in.
     pub active: bool,
+    /// The most they may redeem on one business day.
+    pub limit: VerifierLimit,
     /// Wrong passwords since the last right one.
     pub failed_attempts: i64,
     /// No sign-in before this.
@@ -49,12 +52,17 @@ impl FromRow for Staff {
             phone_masked: row.get("phone_masked")?,
             password_hash: row.get("password_hash")?,
             active: row.get("active")?,
+            limit: limit(row)?,
             failed_attempts: row.get("failed_attempts")?,
             locked_until: row.get("locked_until")?,
             version: row.get("version")?,
             created_at: row.get("created_at")?,
         })
     }
+}
+
+fn limit(row: &Row) -> Result<VerifierLimit> {
+    Ok(VerifierLimit { uses_a_day: row.get("daily_uses_limit")?, amount_a_day: row.get("daily_fen_limit")? })
 }
 
 /// A store that a member of staff works for.
@@ -95,7 +103,8 @@ pub async fn insert(tx: &Tx, staff: &Staff, phone: &SealedPhone, stores: &[Store
     let row = new_row! {
         merchant_id: staff.merchant_id, id: staff.id, name: &staff.name, role: staff.role, phone_hash: phone.hash,
         phone_cipher: phone.cipher, phone_masked: &phone.masked, password_hash: &staff.password_hash, active: staff.active,
-        failed_attempts: 0i64, version: 1i64, created_at: staff.created_at, updated_at: staff.created_at,
+        daily_uses_limit: staff.limit.uses_a_day, daily_fen_limit: staff.limit.amount_a_day, failed_attempts: 0i64,
+        version: 1i64, created_at: staff.created_at, updated_at: staff.created_at,
     };
     sql::insert_one(tx, "staff", row).await?;
     insert_stores(tx, staff.merchant_id, staff.id, stores).await
@@ -117,7 +126,7 @@ async fn insert_stores(
 /// Writes what an edit may change; fails as stale when `staff.version` is not the stored one.
 pub async fn update(tx: &Tx, staff: &Staff, stores: &[StoreId], now: Timestamp) -> Result<()> {
     let text = "UPDATE staff SET name = $4, role = $5, active = $6, password_hash = $7, failed_attempts = 0, locked_until = NULL,
-                version = version + 1, updated_at = $8 WHERE merchant_id = $1 AND id = $2 AND version = $3";
+                daily_uses_limit = $9, daily_fen_limit = $10, version = version + 1, updated_at = $8 WHERE merchant_id = $1 AND id = $2 AND version = $3";
     let values = params![
         staff.merchant_id,
         staff.id,
@@ -126,7 +135,9 @@ pub async fn update(tx: &Tx, staff: &Staff, stores: &[StoreId], now: Timestamp) 
         staff.role,
         staff.active,
         &staff.password_hash,
-        now
+        now,
+        staff.limit.uses_a_day,
+        staff.limit.amount_a_day,
     ];
     sql::execute_exactly(tx, 1, "staff version", text, values).await?;
     sql::execute(
@@ -189,6 +200,23 @@ pub async fn get(c: &impl Conn, merchant: MerchantScope, id: StaffId) -> Result<
 pub async fn lock(tx: &Tx, merchant: MerchantScope, id: StaffId) -> Result<Option<Staff>> {
     let text = format!("SELECT * FROM staff s WHERE merchant_id = $1 AND id = $2{}", for_update(tx, "s"));
     sql::find(tx, &text, params![merchant.merchant_id(), id]).await
+}
+
+/// The limits of some members of staff, whose rows are locked in the order of their ids: what one of them redeems
+/// meanwhile waits. Lock the vouchers first.
+pub async fn lock_limits(
+    tx: &Tx,
+    merchant: MerchantScope,
+    ids: &[StaffId],
+) -> Result<Vec<(StaffId, VerifierLimit)>> {
+    let text = format!(
+        "SELECT s.id, s.daily_uses_limit, s.daily_fen_limit FROM staff s WHERE s.merchant_id = $1 AND s.id {} ORDER BY s.id{}",
+        in_ids(tx, 2),
+        for_update(tx, "s")
+    );
+    let rows =
+        sql::rows(tx, &text, vec![crate::row::Param::value(&merchant.merchant_id()), id_set(ids)]).await?;
+    rows.iter().map(|r| Ok((r.get("id")?, limit(r)?))).collect()
 }
 
 /// The stores of some members of staff, by name.

@@ -9,7 +9,7 @@ use hexiao_core::stock::{StockEntryKind, StockFacts};
 use hexiao_core::time::Timestamp;
 use uuid::Uuid;
 
-use crate::catalog::only;
+use crate::catalog::{only, sold_in_one_of};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Row};
@@ -165,11 +165,7 @@ fn within(c: &impl Conn, stores: Option<&[StoreId]>, values: &mut Vec<sea_orm::V
     let Some(ids) = stores else { return String::new() };
     values.push(id_set(ids));
     let set = in_ids(c, values.len());
-    format!(
-        "AND (st.store_id {set} OR (st.store_id IS NULL AND (p.all_stores OR EXISTS (
-            SELECT 1 FROM product_stores ps WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id
-                AND ps.store_id {set}))))"
-    )
+    format!("AND (st.store_id {set} OR (st.store_id IS NULL AND {}))", sold_in_one_of(&set, ids.len()))
 }
 
 /// A stock row that the stores in scope sell from.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use hexiao_core::catalog::ReviewState;
 use hexiao_core::id::{MerchantId, StoreId};
+use hexiao_core::redeem::StoreFacts as Place;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::BusinessDay;
 
@@ -41,6 +42,13 @@ impl FromRow for StoreFacts {
             resting: row.get("resting")?,
             business_day: business_day(row)?,
         })
+    }
+}
+
+impl StoreFacts {
+    /// The store as the rules of redemption see it.
+    pub fn place(&self) -> Place {
+        Place { store_id: self.id, in_use: self.in_use, resting: self.resting, day: self.business_day }
     }
 }
 

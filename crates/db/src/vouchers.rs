@@ -295,6 +295,19 @@ pub async fn change(tx: &Tx, merchant: MerchantScope, changes: &BTreeMap<Voucher
     .await
 }
 
+/// Until when vouchers are valid that run from their first use: it came, or was undone. Their rows are locked.
+pub async fn set_valid_to(
+    tx: &Tx,
+    merchant: MerchantScope,
+    ends: &BTreeMap<VoucherId, Timestamp>,
+) -> Result<()> {
+    for (id, valid_to) in ends {
+        let text = "UPDATE vouchers SET valid_to = $3 WHERE merchant_id = $1 AND id = $2";
+        sql::execute_exactly(tx, 1, "voucher", text, params![merchant.merchant_id(), *id, *valid_to]).await?;
+    }
+    Ok(())
+}
+
 /// Uses of a voucher that a refund keeps.
 #[derive(Debug, Clone)]
 pub struct RefundLock {

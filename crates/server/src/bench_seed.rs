@@ -12,6 +12,7 @@ use hexiao_app::order::{OrderLineRequest, PlaceOrder, QuoteRequest};
 use hexiao_core::catalog::Role;
 use hexiao_core::hours::Span;
 use hexiao_core::id::{SkuId, StoreId};
+use hexiao_core::limit::VerifierLimit;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
 use hexiao_core::rule::{Binding, RefundPolicy, StoreSet, Validity};
@@ -99,6 +100,7 @@ async fn people(app: &App, count: usize) -> anyhow::Result<(Vec<StoreId>, Vec<Va
             password: DEMO_PASSWORD.to_owned(),
             role: Role::Verifier,
             store_ids: vec![store_id],
+            limit: VerifierLimit::default(),
         };
         app.create_staff(&owner, member).await.map_err(refused)?;
         let request = StaffSignIn { phone, password: DEMO_PASSWORD.to_owned(), merchant_id: None };
@@ -125,6 +127,7 @@ async fn product(app: &App) -> anyhow::Result<SkuId> {
             min_interval_minutes: 0,
             daily_cap: None,
             min_quantity: 1,
+            max_quantity: None,
             refund: RefundPolicy::AnyTime,
             binding: Some(Binding::AnyInScope),
         },
@@ -182,7 +185,9 @@ async fn buy(
         app.settle_now(placed.merchant, sheet.payment_id).await.map_err(refused)?;
         let owner = merchants::get(app.db.reader(), placed.merchant).await?.context("merchant")?;
         for voucher in vouchers::of_order(app.db.reader(), placed.merchant, placed.order_id).await? {
-            let shown = app.show_voucher(&owner, &voucher).map_err(refused)?;
+            let rules = vouchers::rules(app.db.reader(), placed.merchant, &[voucher.rule_id]).await?;
+            let rule = rules.get(&voucher.rule_id).context("rule")?;
+            let shown = app.show_voucher(&owner, &voucher, rule).map_err(refused)?;
             out.push(json!({"voucher_id": voucher.id, "staff": staff, "qr": shown.qr}));
         }
         if round % 100 == 0 {

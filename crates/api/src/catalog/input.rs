@@ -20,13 +20,17 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> R
     Option::deserialize(d)
 }
 
-/// `{"days":30}`, or `{"from":"2026-10-01","to":"2026-10-07"}`, both days included.
+/// `{"days":30}` from payment, `{"days":30,"activate_within_days":90}` from the first use, or
+/// `{"from":"2026-10-01","to":"2026-10-07"}`, both days included.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ValidityBody {
-    /// From payment, so many days.
+    /// From payment, so many days; with `activate_within_days` from the first use.
     #[serde(default)]
     days: Option<u32>,
+    /// Days after the payment within which the first use must be.
+    #[serde(default)]
+    activate_within_days: Option<u32>,
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "2026-10-01")]
     from: Option<NaiveDate>,
@@ -51,18 +55,26 @@ impl From<&Validity> for ValidityBody {
     fn from(validity: &Validity) -> Self {
         match validity {
             Validity::FromPayment { days } => Self { days: Some(*days), ..Self::default() },
-            Validity::Fixed { from, to } => Self { days: None, from: Some(*from), to: Some(*to) },
+            Validity::FromActivation { days, activate_within_days } => Self {
+                days: Some(*days),
+                activate_within_days: Some(*activate_within_days),
+                ..Self::default()
+            },
+            Validity::Fixed { from, to } => Self { from: Some(*from), to: Some(*to), ..Self::default() },
         }
     }
 }
 
 impl ValidityBody {
     fn parse(&self, path: &str, problems: &mut Vec<FieldError>) -> Validity {
-        match (self.days, self.from, self.to) {
-            (Some(days), None, None) => Validity::FromPayment { days },
-            (None, Some(from), Some(to)) => Validity::Fixed { from, to },
+        match (self.days, self.activate_within_days, self.from, self.to) {
+            (Some(days), None, None, None) => Validity::FromPayment { days },
+            (Some(days), Some(activate_within_days), None, None) => {
+                Validity::FromActivation { days, activate_within_days }
+            }
+            (None, None, Some(from), Some(to)) => Validity::Fixed { from, to },
             _ => {
-                let message = "请填写 days（付款后有效天数），或 from 和 to（起止日期）".to_owned();
+                let message = "请填写 days（付款后有效天数），或 days 和 activate_within_days（首次使用后有效天数、首次使用期限），或 from 和 to（起止日期）".to_owned();
                 problems.push(FieldError { path: format!("{path}validity"), message });
                 Validity::default()
             }
@@ -70,7 +82,7 @@ impl ValidityBody {
     }
 }
 
-/// `{"all":true}` or `{"store_ids":[…]}`.
+/// `{"all":true}`, `{"all":true,"except_store_ids":[…]}` or `{"store_ids":[…]}`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreScopeBody {
@@ -79,15 +91,20 @@ pub(super) struct StoreScopeBody {
     /// These, up to 2000.
     #[schema(value_type = Option<Vec<String>>)]
     store_ids: Option<Vec<StoreId>>,
+    /// With `all`: all but these, up to 2000.
+    #[schema(value_type = Option<Vec<String>>)]
+    except_store_ids: Option<Vec<StoreId>>,
 }
 
 impl StoreScopeBody {
     fn parse(self, problems: &mut Vec<FieldError>) -> StoreSet {
-        match (self.all.unwrap_or(false), self.store_ids.unwrap_or_default()) {
-            (true, ids) if ids.is_empty() => StoreSet::All,
-            (false, ids) => StoreSet::Only(ids),
-            (true, _) => {
-                let message = "请选择全部门店，或列出门店".to_owned();
+        let (ids, except) = (self.store_ids.unwrap_or_default(), self.except_store_ids.unwrap_or_default());
+        match (self.all.unwrap_or(false), ids.is_empty(), except.is_empty()) {
+            (true, true, true) => StoreSet::All,
+            (true, true, false) => StoreSet::Except(except),
+            (false, _, true) => StoreSet::Only(ids),
+            (true, false, _) | (false, _, false) => {
+                let message = "请选择全部门店（可列出除外的门店），或列出适用门店".to_owned();
                 problems.push(FieldError { path: "store_scope".to_owned(), message });
                 StoreSet::All
             }
@@ -136,6 +153,8 @@ pub(super) struct SkuBody {
     min_interval_minutes: Option<u32>,
     daily_cap: Option<u32>,
     min_quantity: Option<u32>,
+    /// The most uses in one redemption.
+    max_quantity: Option<u32>,
     /// `any_time` when not given.
     #[schema(value_type = Option<String>)]
     refund: Option<RefundPolicy>,
@@ -200,6 +219,7 @@ impl SkuBody {
                 min_interval_minutes: self.min_interval_minutes.unwrap_or(0),
                 daily_cap: self.daily_cap,
                 min_quantity: self.min_quantity.unwrap_or(1),
+                max_quantity: self.max_quantity,
                 refund: self.refund.unwrap_or(RefundPolicy::AnyTime),
                 binding: self.binding,
             },
@@ -358,6 +378,9 @@ pub(super) struct SkuPatchBody {
     #[schema(value_type = Option<u32>)]
     daily_cap: Edit<u32>,
     min_quantity: Option<u32>,
+    #[serde(default)]
+    #[schema(value_type = Option<u32>)]
+    max_quantity: Edit<u32>,
     #[schema(value_type = Option<String>)]
     refund: Option<RefundPolicy>,
     #[schema(value_type = Option<String>)]
@@ -387,6 +410,7 @@ impl SkuPatchBody {
             min_interval_minutes: self.min_interval_minutes,
             daily_cap: self.daily_cap,
             min_quantity: self.min_quantity,
+            max_quantity: self.max_quantity,
             refund: self.refund,
             binding: self.binding,
         })
@@ -416,14 +440,23 @@ mod tests {
     }
 
     #[test]
-    fn validity_is_one_of_two() {
+    fn validity_is_one_of_three() {
         let with = |validity: &str| sku(&format!(r#"{{"name":"a","price_fen":1,"validity":{validity}}}"#));
         assert_eq!(
             with(r#"{"days":7,"from":null}"#).unwrap().terms.validity,
             Validity::FromPayment { days: 7 }
         );
+        assert_eq!(
+            with(r#"{"days":7,"activate_within_days":30}"#).unwrap().terms.validity,
+            Validity::FromActivation { days: 7, activate_within_days: 30 }
+        );
         assert!(with(r#"{"from":"2026-10-01","to":"2026-10-07"}"#).is_ok());
-        for bad in ["{}", r#"{"from":"2026-10-01"}"#, r#"{"days":7,"from":"2026-10-01","to":"2026-10-07"}"#] {
+        for bad in [
+            "{}",
+            r#"{"activate_within_days":7}"#,
+            r#"{"from":"2026-10-01"}"#,
+            r#"{"days":7,"from":"2026-10-01","to":"2026-10-07"}"#,
+        ] {
             assert_eq!(with(bad).unwrap_err(), ["validity"], "{bad}");
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct RuleView {
     #[schema(required)]
     daily_cap: Option<u32>,
     min_quantity: u32,
+    #[schema(required)]
+    max_quantity: Option<u32>,
     #[schema(value_type = String, example = "any_in_scope")]
     binding: Binding,
     #[schema(value_type = String, example = "any_time")]
@@ -51,6 +53,7 @@ impl From<RedemptionRule> for RuleView {
             min_interval_minutes: rule.min_interval_minutes,
             daily_cap: rule.daily_cap,
             min_quantity: rule.min_quantity,
+            max_quantity: rule.max_quantity,
             binding: rule.binding,
             refund: rule.refund,
         }
@@ -70,6 +73,19 @@ struct StoreScopeView {
     /// These, when not all.
     #[schema(value_type = Vec<String>)]
     store_ids: Vec<StoreId>,
+    /// With `all`: all but these.
+    #[schema(value_type = Vec<String>)]
+    except_store_ids: Vec<StoreId>,
+}
+
+impl StoreScopeView {
+    fn of(all: bool, named: Vec<StoreId>) -> Self {
+        if all {
+            Self { all, store_ids: Vec::new(), except_store_ids: named }
+        } else {
+            Self { all, store_ids: named, except_store_ids: Vec::new() }
+        }
+    }
 }
 
 /// A SKU as its merchant sees it.
@@ -179,7 +195,7 @@ impl From<ProductDetail> for MerchantProductView {
             description_html: p.description_html,
             tags: p.tags,
             recommended: p.recommended,
-            store_scope: StoreScopeView { all: p.all_stores, store_ids: detail.store_ids },
+            store_scope: StoreScopeView::of(p.all_stores, detail.store_ids),
             sold_count: p.sold_count,
             version: p.version,
             created_at: at(p.created_at),

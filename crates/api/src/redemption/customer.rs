@@ -153,9 +153,9 @@ async fn get_voucher(
     let voucher = vouchers::of_customer(reader, customer.scope(), id).await?.ok_or(Reason::NotFound)?;
     let merchant = voucher.merchant();
     let owner = merchants::get(reader, merchant).await?.ok_or(Reason::NotFound)?;
-    let shown = state.app.show_voucher(&owner, &voucher)?;
     let rules = vouchers::rules(reader, merchant, &[voucher.rule_id]).await?;
     let rule = rules.get(&voucher.rule_id).ok_or(Reason::Internal)?;
+    let shown = state.app.show_voucher(&owner, &voucher, rule)?;
     let store = store_facts::get(reader, merchant, voucher.store_id).await?.ok_or(Reason::Internal)?;
     let uses = vouchers::uses(reader, merchant, id).await?;
     let view = |u: vouchers::UseRow| VoucherUseView {
@@ -180,5 +180,6 @@ fn stores_text(rule: &RedemptionRule, chosen: &str) -> String {
         (Binding::ChosenStore, _) => format!("限「{chosen}」使用"),
         (Binding::AnyInScope, StoreSet::All) => "全部门店通用".to_owned(),
         (Binding::AnyInScope, StoreSet::Only(ids)) => format!("{} 家门店通用", ids.len()),
+        (Binding::AnyInScope, StoreSet::Except(ids)) => format!("除 {} 家门店外通用", ids.len()),
     }
 }

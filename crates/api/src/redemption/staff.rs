@@ -4,7 +4,7 @@ use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hexiao_app::auth::StaffPrincipal;
-use hexiao_app::redeem::{Confirm, ConfirmItem, Input, Prepare, Prepared, PreparedVoucher, RefusalView};
+use hexiao_app::redeem::{Confirm, ConfirmItem, Input, Prepare, Prepared, PreparedVoucher};
 use hexiao_app::reverse::{Reverse, ReverseItem};
 use hexiao_core::catalog::Capability;
 use hexiao_core::id::{OrderId, RedemptionId, StoreId, VoucherId};
@@ -107,12 +107,12 @@ fn voucher_view(v: PreparedVoucher, now: hexiao_core::time::Timestamp) -> Prepar
         used: row.counters.used,
         locked: row.counters.locked_refund + row.counters.locked_booking,
         redeemable: v.redeemable,
-        min_quantity: v.loaded.facts.rule.min_quantity,
+        min_quantity: hexiao_core::redeem::least(&v.loaded.facts),
         max_quantity: v.redeemable,
         valid_from: at(row.valid_from),
         valid_to: at(row.valid_to),
         attention: v.attention,
-        refusals: v.refusals.iter().map(|r| RefusalBody::from(RefusalView::from(r))).collect(),
+        refusals: v.refusals.into_iter().map(RefusalBody::from).collect(),
     }
 }
 

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
-use hexiao_app::merchant::{NewStaff, StaffAccount, StaffEdit};
+use hexiao_app::merchant::{Edit, NewStaff, StaffAccount, StaffEdit};
 use hexiao_core::catalog::{Capability, Role};
 use hexiao_core::id::{StaffId, StoreId};
+use hexiao_core::limit::VerifierLimit;
+use hexiao_core::money::Money;
 use hexiao_core::reason::Reason;
 use hexiao_core::scope::StoreScope;
 use hexiao_core::time::Timestamp;
@@ -40,6 +42,10 @@ struct NewStaffBody {
     #[serde(default)]
     #[schema(value_type = Vec<String>, required = false)]
     store_ids: Vec<StoreId>,
+    /// The most uses they may redeem on one business day; only headquarters set it.
+    daily_uses_limit: Option<u32>,
+    /// The same in money.
+    daily_amount_limit_fen: Option<i64>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -55,6 +61,15 @@ struct StaffEditBody {
     active: Option<bool>,
     /// A new password; it also ends the lock after wrong ones.
     password: Option<Line<1, 200>>,
+    /// The most uses they may redeem on one business day, counted from when it is set; null = any. Only headquarters
+    /// set it.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>)]
+    daily_uses_limit: Edit<u32>,
+    /// The same in money.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    daily_amount_limit_fen: Edit<i64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -74,6 +89,10 @@ struct AccountView {
     #[schema(example = "138****0001")]
     phone_masked: String,
     active: bool,
+    #[schema(required)]
+    daily_uses_limit: Option<u32>,
+    #[schema(required)]
+    daily_amount_limit_fen: Option<i64>,
     /// Those of the caller's scope.
     stores: Vec<AccountStore>,
     /// No sign-in before this after too many wrong passwords.
@@ -92,6 +111,8 @@ impl AccountView {
             role: staff.role,
             phone_masked: staff.phone_masked,
             active: staff.active,
+            daily_uses_limit: staff.limit.uses_a_day,
+            daily_amount_limit_fen: staff.limit.amount_a_day.map(Money::as_fen),
             stores: stores.into_iter().map(|s| AccountStore { id: s.store_id, name: s.store_name }).collect(),
             locked_until: staff.locked_until.filter(|until| now < *until),
             version: staff.version,
@@ -147,6 +168,10 @@ async fn create_staff(
         password: body.password.0,
         role: body.role,
         store_ids: body.store_ids,
+        limit: VerifierLimit {
+            uses_a_day: body.daily_uses_limit,
+            amount_a_day: body.daily_amount_limit_fen.map(Money::fen),
+        },
     };
     let StaffAccount { staff, stores } = state.app.create_staff(&by, new).await?;
     Ok((StatusCode::CREATED, JsonBody(AccountView::of(staff, stores, state.app.now()))))
@@ -182,6 +207,8 @@ async fn edit_staff(
         store_ids: body.store_ids,
         active: body.active,
         password: body.password.map(|p| p.0),
+        uses_a_day: body.daily_uses_limit,
+        amount_a_day: body.daily_amount_limit_fen.map(Money::fen),
     };
     let StaffAccount { staff, stores } = state.app.edit_staff(&by, id, edit).await?;
     Ok(JsonBody(AccountView::of(staff, stores, state.app.now())))

@@ -23,6 +23,7 @@ mod redemptions;
 mod refund_numbers;
 mod refunds;
 mod reversals;
+mod rules;
 mod sellable;
 mod snapshot;
 mod staff_accounts;

@@ -74,7 +74,7 @@ on_both!(a_minimal_product_is_created_published_and_seen, |app| async {
     let store = store(&owner, "静安店").await;
     let product = create(&owner, minimal("双人火锅")).await;
     assert_eq!(product["state"], "Draft");
-    assert_eq!(product["store_scope"], json!({"all": true, "store_ids": []}));
+    assert_eq!(product["store_scope"], json!({"all": true, "store_ids": [], "except_store_ids": []}));
     assert_eq!(product["skus"][0]["stock_mode"], "shared");
     assert_eq!(product["skus"][0]["stock"], json!({"on_hand": 100, "reserved": 0, "available": 100}));
     assert_eq!(product["skus"][0]["rule"]["binding"], "any_in_scope");
@@ -100,7 +100,7 @@ on_both!(a_minimal_product_is_created_published_and_seen, |app| async {
     let sku = &detail.body["skus"][0];
     assert_eq!(sku["stock"], json!({"mode": "shared", "available": 100, "sold_out": false}));
     assert_eq!(sku["rule"]["texts"], json!(["有效期 30 天", "随时退"]));
-    assert_eq!(sku["rule"]["validity"], json!({"days": 30, "from": null, "to": null}));
+    assert_eq!(sku["rule"]["validity"], json!({"days": 30, "activate_within_days": null, "from": null, "to": null}));
 });
 
 on_both!(everything_that_can_be_set_is_kept, |app| async {
@@ -358,7 +358,10 @@ on_both!(edits_keep_the_rest_and_refuse_old_versions, |app| async {
     refused(&owner.patch(&path(&product), json!({"kind": "delivery"})).await, 400, "invalid_field", "kind");
 
     let narrowed = owner.patch(&path(&product), json!({"store_scope": {"store_ids": [first]}})).await;
-    assert_eq!(narrowed.body["store_scope"], json!({"all": false, "store_ids": [first]}));
+    assert_eq!(
+        narrowed.body["store_scope"],
+        json!({"all": false, "store_ids": [first], "except_store_ids": []})
+    );
     assert_eq!(narrowed.body["skus"][0]["version"], 2, "another rule");
     publish(&owner, &product).await;
     let id = product["id"].as_str().unwrap();

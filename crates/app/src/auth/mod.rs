@@ -48,6 +48,8 @@ pub struct StaffPrincipal {
     pub role: Role,
     /// Where.
     pub scope: StoreScope,
+    /// Whether headquarters set a daily limit: what it is, is read when it is judged.
+    pub limited: bool,
 }
 
 impl StaffPrincipal {

@@ -182,6 +182,7 @@ async fn principal_of(c: &impl Conn, session: &Session) -> Result<Principal> {
                 name: member.name.into(),
                 role: member.role,
                 scope: StoreScope::of_session(merchant_id, stores),
+                limited: member.limit.is_set(),
             }))
         }
     }

@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 use hexiao_core::agreement::{AgreementKind, clean_agreement};
 use hexiao_core::catalog::Role;
 use hexiao_core::id::{MerchantId, PayAccountId, StaffId};
+use hexiao_core::limit::VerifierLimit;
 use hexiao_core::reason::Refusal;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::text::MobilePhone;
@@ -110,6 +111,7 @@ impl App {
             phone_masked: new.owner.phone.masked(),
             password_hash: self.hash_password(new.owner.password).await?,
             active: true,
+            limit: VerifierLimit::default(),
             failed_attempts: 0,
             locked_until: None,
             version: 1,

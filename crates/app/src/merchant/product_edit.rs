@@ -89,7 +89,7 @@ async fn edit_product(
     refuse_if(Reason::InvalidField, media_problems(&product.cover, &product.images, &product.tags))?;
     if let Some(stores) = &patch.stores {
         check_stores(tx, merchant, stores).await?;
-        product.all_stores = *stores == StoreSet::All;
+        product.all_stores = stores.open_ended();
         catalog::set_stores(tx, merchant, id, stores).await?;
         set_rule_stores(tx, staff, &before.skus, stores, now).await?;
     }

@@ -38,6 +38,8 @@ pub struct Terms {
     pub daily_cap: Option<u32>,
     /// The least number of uses in one redemption.
     pub min_quantity: u32,
+    /// The most uses in one redemption, or any.
+    pub max_quantity: Option<u32>,
     /// Refunds.
     pub refund: RefundPolicy,
     /// Which stores; by default the chosen one where each store has its own stock, else any.
@@ -212,6 +214,8 @@ pub struct SkuPatch {
     pub daily_cap: Edit<u32>,
     /// The least number of uses in one redemption.
     pub min_quantity: Option<u32>,
+    /// The most uses in one redemption, or any.
+    pub max_quantity: Edit<u32>,
     /// Refunds.
     pub refund: Option<RefundPolicy>,
     /// Which stores.
@@ -243,6 +247,7 @@ impl SkuPatch {
         set(&mut rule.min_interval_minutes, self.min_interval_minutes);
         self.daily_cap.apply(&mut rule.daily_cap);
         set(&mut rule.min_quantity, self.min_quantity);
+        self.max_quantity.apply(&mut rule.max_quantity);
         set(&mut rule.refund, self.refund);
         set(&mut rule.binding, self.binding);
         canonical(rule);
@@ -264,6 +269,7 @@ impl Terms {
             min_interval_minutes: self.min_interval_minutes,
             daily_cap: self.daily_cap,
             min_quantity: self.min_quantity,
+            max_quantity: self.max_quantity,
             stores,
             binding: self.binding.unwrap_or(default),
             refund: self.refund,
@@ -295,13 +301,15 @@ pub fn rule_id(rule: &RedemptionRule) -> i64 {
 
 /// Sorted and without repetitions, so that the same stores make the same rule.
 pub(super) fn sorted(stores: StoreSet) -> StoreSet {
+    let sorted = |mut ids: Vec<StoreId>| {
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
     match stores {
         StoreSet::All => StoreSet::All,
-        StoreSet::Only(mut ids) => {
-            ids.sort_unstable();
-            ids.dedup();
-            StoreSet::Only(ids)
-        }
+        StoreSet::Only(ids) => StoreSet::Only(sorted(ids)),
+        StoreSet::Except(ids) => StoreSet::Except(sorted(ids)),
     }
 }
 
@@ -318,6 +326,7 @@ mod tests {
             min_interval_minutes: 0,
             daily_cap: None,
             min_quantity: 1,
+            max_quantity: None,
             refund: RefundPolicy::AnyTime,
             binding: None,
         }

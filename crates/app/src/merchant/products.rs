@@ -80,7 +80,7 @@ async fn create(tx: &Tx, staff: &StaffPrincipal, new: &NewProduct, now: Timestam
         description_html: new.description_html.clone(),
         tags: new.tags.clone(),
         recommended: new.recommended,
-        all_stores: new.stores == StoreSet::All,
+        all_stores: new.stores.open_ended(),
         sold_count: 0,
         version: 1,
         created_at: now,
@@ -98,13 +98,17 @@ async fn create(tx: &Tx, staff: &StaffPrincipal, new: &NewProduct, now: Timestam
 
 /// Refuses stores that are not the merchant's. Another merchant's store reads the same as none.
 pub(super) async fn check_stores(tx: &Tx, merchant: MerchantScope, stores: &StoreSet) -> Result<()> {
-    let StoreSet::Only(ids) = stores else { return Ok(()) };
+    let (ids, path) = match stores {
+        StoreSet::All => return Ok(()),
+        StoreSet::Only(ids) => (ids, "store_scope.store_ids"),
+        StoreSet::Except(ids) => (ids, "store_scope.except_store_ids"),
+    };
     if ids.is_empty() || ids.len() > MAX_STORES {
-        return Err(Refusal::field("store_scope.store_ids", "适用门店应为 1–2000 家").into());
+        return Err(Refusal::field(path, "应列出 1–2000 家门店").into());
     }
     let known = catalog::stores_known(tx, merchant, ids).await?;
     let unknown = ids.iter().filter(|id| !known.contains(id)).take(20);
-    let fields = unknown.map(|id| problem("store_scope.store_ids", format!("没有找到门店 {id}"))).collect();
+    let fields = unknown.map(|id| problem(path, format!("没有找到门店 {id}"))).collect();
     Ok(refuse_if(Reason::InvalidField, fields)?)
 }
 

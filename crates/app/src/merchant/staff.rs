@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use hexiao_core::catalog::{Capability, Role};
 use hexiao_core::id::{StaffId, StoreId};
+use hexiao_core::limit::{MAX_AMOUNT_A_DAY_FEN, MAX_USES_A_DAY, VerifierLimit};
+use hexiao_core::money::Money;
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::text::MobilePhone;
 use hexiao_core::time::Timestamp;
@@ -14,7 +16,7 @@ use hexiao_db::staff::{self, SealedPhone, Staff, StaffStore};
 use hexiao_db::{Tx, audit, sessions, stores, transact};
 use serde_json::{Value, json};
 
-use super::{changes, check_password, check_version, seal_phone};
+use super::{Edit, changes, check_password, check_version, seal_phone};
 use crate::auth::StaffPrincipal;
 use crate::context::App;
 use crate::error::{AppError, Result};
@@ -36,6 +38,8 @@ pub struct NewStaff {
     pub role: Role,
     /// Where they work.
     pub store_ids: Vec<StoreId>,
+    /// The most they may redeem a day.
+    pub limit: VerifierLimit,
 }
 
 /// What to change of an account; the rest stays.
@@ -53,6 +57,10 @@ pub struct StaffEdit {
     pub active: Option<bool>,
     /// A new password; it also ends the lock after wrong ones.
     pub password: Option<String>,
+    /// The most uses they may redeem a day, or any.
+    pub uses_a_day: Edit<u32>,
+    /// The most they may redeem a day in money, or any.
+    pub amount_a_day: Edit<Money>,
 }
 
 /// An account and the stores it works for.
@@ -71,6 +79,7 @@ impl App {
         require_manages(by, new.role)?;
         check_password(&new.password)?;
         let store_ids = distinct(&new.store_ids)?;
+        check_limits(by, VerifierLimit::default(), new.limit)?;
         let staff = Staff {
             merchant_id: by.merchant_id,
             id: new_id(),
@@ -79,6 +88,7 @@ impl App {
             phone_masked: new.phone.masked(),
             password_hash: self.hash_password(new.password).await?,
             active: true,
+            limit: new.limit,
             failed_attempts: 0,
             locked_until: None,
             version: 1,
@@ -117,6 +127,23 @@ fn require_manages(by: &StaffPrincipal, role: Role) -> Result<(), Refusal> {
     } else {
         Err(Refusal::with_message(Reason::Forbidden, "您不能管理这个角色的员工"))
     }
+}
+
+/// Limits are the headquarters' word: a manager who could lift them could redeem without any.
+fn check_limits(by: &StaffPrincipal, before: VerifierLimit, after: VerifierLimit) -> Result<(), Refusal> {
+    if before == after {
+        return Ok(());
+    }
+    if !by.role.all_stores() {
+        return Err(Refusal::with_message(Reason::Forbidden, "每日核销上限由总部设置"));
+    }
+    if after.uses_a_day.is_some_and(|uses| uses > MAX_USES_A_DAY) {
+        return Err(Refusal::field("daily_uses_limit", "每日核销次数上限应为 0–100000"));
+    }
+    if after.amount_a_day.is_some_and(|fen| !(0..=MAX_AMOUNT_A_DAY_FEN).contains(&fen.as_fen())) {
+        return Err(Refusal::field("daily_amount_limit_fen", "每日核销金额上限应为 0–1 亿元"));
+    }
+    Ok(())
 }
 
 fn distinct(ids: &[StoreId]) -> Result<BTreeSet<StoreId>, Refusal> {
@@ -200,11 +227,13 @@ async fn edit_in(
     let mut after = apply(&before, edit, password_hash);
     let stores_after = new_stores(by, edit, &stores_before)?;
     check_edit(by, &before, &after, &stores_before, &owners)?;
+    check_limits(by, before.limit, after.limit)?;
     let added = stores_after.difference(&stores_before).copied().collect();
     check_stores(tx, by, after.role, &stores_after, &added).await?;
 
     let mut detail = changes(&editable(&before, &stores_before), &editable(&after, &stores_after));
-    let renamed_only = detail.keys().all(|name| name == "name");
+    let quiet = ["name", "daily_uses_limit", "daily_amount_limit_fen"];
+    let same_rights = detail.keys().all(|name| quiet.contains(&name.as_str()));
     if password_hash.is_some() {
         detail.insert("password".to_owned(), json!("replaced"));
     }
@@ -214,7 +243,7 @@ async fn edit_in(
     let ids: Vec<StoreId> = stores_after.into_iter().collect();
     staff::update(tx, &after, &ids, now).await?;
     (after.version, after.failed_attempts, after.locked_until) = (after.version + 1, 0, None);
-    if !renamed_only || password_hash.is_some() {
+    if !same_rights || password_hash.is_some() {
         sessions::revoke_of_staff(tx, by.merchant(), id, now).await?;
     }
     let subject = id.to_string();
@@ -223,7 +252,11 @@ async fn edit_in(
 }
 
 fn apply(before: &Staff, edit: &StaffEdit, password_hash: Option<&str>) -> Staff {
+    let mut limit = before.limit;
+    edit.uses_a_day.apply(&mut limit.uses_a_day);
+    edit.amount_a_day.apply(&mut limit.amount_a_day);
     Staff {
+        limit,
         name: edit.name.clone().unwrap_or_else(|| before.name.clone()),
         role: edit.role.unwrap_or(before.role),
         active: edit.active.unwrap_or(before.active),
@@ -273,7 +306,8 @@ fn check_edit(
 
 /// What an edit can change, for the audit log; the password is never in it.
 fn editable(staff: &Staff, stores: &BTreeSet<StoreId>) -> Value {
-    json!({"name": staff.name, "role": staff.role, "active": staff.active, "store_ids": stores, "phone": staff.phone_masked})
+    json!({"name": staff.name, "role": staff.role, "active": staff.active, "store_ids": stores, "phone": staff.phone_masked,
+        "daily_uses_limit": staff.limit.uses_a_day, "daily_amount_limit_fen": staff.limit.amount_a_day})
 }
 
 /// An account with those of its stores that the caller reaches.

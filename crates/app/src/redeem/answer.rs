@@ -5,6 +5,7 @@ use hexiao_core::reason::{Fault, Reason, Refusal};
 use hexiao_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::nearest::NearestStore;
 use crate::error::Result;
 
 /// What a confirm answers, and answers again when it is repeated.
@@ -48,6 +49,19 @@ pub struct RefusalView {
     pub next_action: String,
     /// Whether the same may succeed later.
     pub retryable: bool,
+    /// When the voucher can be used next, where that is what is wrong.
+    #[serde(default)]
+    pub next_usable_at: Option<Timestamp>,
+    /// The nearest store at which it can be used, where that is what is wrong.
+    #[serde(default)]
+    pub nearest_store: Option<NearestStore>,
+}
+
+impl RefusalView {
+    /// What was refused, for the log of attempts.
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal::with_message(self.code, self.message.clone())
+    }
 }
 
 impl From<&Refusal> for RefusalView {
@@ -63,6 +77,8 @@ impl From<&Refusal> for RefusalView {
             fault: fault.to_owned(),
             next_action: refusal.reason.next_action().to_owned(),
             retryable: refusal.reason.retryable(),
+            next_usable_at: refusal.next_usable_at,
+            nearest_store: None,
         }
     }
 }

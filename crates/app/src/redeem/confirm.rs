@@ -16,6 +16,7 @@ use hexiao_db::{Tx, store_facts};
 use serde::Serialize;
 
 use super::answer::{Confirmed, Refused, Verdict};
+use super::limits::Limits;
 use super::prepare::count_refusal;
 use super::token::{self, PrepareToken};
 use super::writes::{self, Act, Writes, redeem, refused_item, write};
@@ -66,7 +67,9 @@ impl App {
         if let Err(refusal) = check_shape(&request) {
             return Ok(Err(refusal.into()));
         }
-        let verdict = self.in_batch(request.staff.merchant(), request).await?;
+        let (merchant, store_id) = (request.staff.merchant(), request.store_id);
+        let mut verdict = self.in_batch(merchant, request).await?;
+        self.explain(merchant, store_id, &mut verdict).await?;
         match &verdict {
             Ok(done) if !done.replayed => {
                 metrics::counter!("redemptions_total", "result" => "redeemed", "fault" => "none")
@@ -76,6 +79,28 @@ impl App {
             Err(refused) => count_refusal(refused.refusal.reason),
         }
         Ok(verdict)
+    }
+}
+
+impl App {
+    /// Says where else, in refusals that are about the place.
+    pub(super) async fn explain(
+        &self,
+        merchant: MerchantScope,
+        store_id: StoreId,
+        verdict: &mut Verdict,
+    ) -> Result<()> {
+        match verdict {
+            Ok(done) => self.point_elsewhere(merchant, store_id, &mut done.answer.results).await,
+            Err(refused) => {
+                self.point_elsewhere(merchant, store_id, &mut refused.results).await?;
+                let first = refused.results.iter().find_map(|r| r.refusal.as_ref());
+                if let Some(first) = first.filter(|first| first.code == refused.refusal.reason) {
+                    refused.refusal.message.clone_from(&first.message);
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -132,6 +157,7 @@ async fn confirm_redemptions(
     let tokens: Vec<Result<PrepareToken, Reason>> =
         requests.iter().map(|r| token::open(&app.keys.seal, &r.prepare_token)).collect();
     let known = look_up(tx, merchant, requests, &tokens).await?;
+    let mut limits = lock_limits(tx, merchant, requests, &known, now).await?;
     let mut writes = Writes::default();
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(requests.len());
     for (n, (request, token)) in requests.iter().zip(&tokens).enumerate() {
@@ -140,7 +166,9 @@ async fn confirm_redemptions(
         let verdict = match earlier(request, &known, &requests[..n], &verdicts)? {
             Some(verdict) => verdict,
             None => match admit(merchant, request, token.as_ref(), &known, now) {
-                Ok((token, store)) => decide_request(request, token, store, &mut vouchers, &mut writes, now),
+                Ok((token, store)) => {
+                    decide_request(request, token, store, &mut vouchers, &mut limits, &mut writes, now)
+                }
                 Err(refusal) => Err(refusal.into()),
             },
         };
@@ -168,6 +196,22 @@ async fn look_up(
         nonces: redemptions::nonces_used(tx, merchant, &nonces).await?,
         stores: store_facts::of(tx, merchant, &stores).await?,
     })
+}
+
+/// Of those verifiers who have limits.
+async fn lock_limits(
+    tx: &Tx,
+    merchant: MerchantScope,
+    requests: &[Confirm],
+    known: &Known,
+    now: Timestamp,
+) -> Result<Limits> {
+    let limited = requests.iter().filter(|r| r.staff.limited);
+    let wanted = limited.filter_map(|r| {
+        let store = known.stores.get(&r.store_id)?;
+        Some((r.staff.staff_id, store.business_day.date(now)))
+    });
+    Limits::lock(tx, merchant, &wanted.collect()).await
 }
 
 /// The verdict of the same key, in this batch or before it.
@@ -235,25 +279,25 @@ fn decide_request(
     token: &PrepareToken,
     store: &store_facts::StoreFacts,
     vouchers: &mut BTreeMap<VoucherId, Loaded>,
+    limits: &mut Limits,
     writes: &mut Writes,
     now: Timestamp,
 ) -> Verdict {
     if writes.redemptions.iter().any(|r| r.prepare_nonce == token.nonce) {
         return Err(Reason::TokenUsed.into());
     }
-    let place = StoreFacts { store_id: store.id, in_use: store.in_use && !store.resting };
-    let judged: Vec<Result<Allowed, Refusal>> =
-        request.items.iter().map(|item| judge(item, request, place, vouchers, now)).collect();
-    let first_refusal = judged.iter().find_map(|j| j.as_ref().err()).cloned();
-    let all_refused = judged.iter().all(Result::is_err);
-    if let Some(refusal) = first_refusal.filter(|_| all_refused || request.atomicity == Atomicity::All) {
-        let results = request
-            .items
-            .iter()
-            .zip(&judged)
-            .map(|(item, j)| refused_item(item, j.as_ref().err(), vouchers))
-            .collect();
-        return Err(Refused { refusal, results });
+    let mut tally = limits.tally(request.staff.staff_id, store.business_day.date(now));
+    let judged: Vec<Result<Allowed, Refusal>> = request
+        .items
+        .iter()
+        .map(|item| {
+            let allowed = judge(item, &request.acknowledge, store.place(), vouchers, now)?;
+            tally.add(item.quantity, allowed.amount)?;
+            Ok(allowed)
+        })
+        .collect();
+    if let Some(refused) = refused_as_a_whole(&request.items, request.atomicity, &judged, vouchers) {
+        return Err(refused);
     }
     let act = Act {
         staff: &request.staff,
@@ -263,21 +307,41 @@ fn decide_request(
         key: &request.key,
         fingerprint: fingerprint_of(request),
         nonce: token.nonce,
+        limited: tally.is_limited(),
+        occurred_at: now,
         now,
     };
+    limits.keep(tally);
     Ok(redeem(&act, &request.items, &judged, vouchers, writes))
 }
 
-fn judge(
+/// When everything is refused, or something of what must be done together.
+pub(super) fn refused_as_a_whole(
+    items: &[ConfirmItem],
+    atomicity: Atomicity,
+    judged: &[Result<Allowed, Refusal>],
+    vouchers: &BTreeMap<VoucherId, Loaded>,
+) -> Option<Refused> {
+    let refusal = judged.iter().find_map(|j| j.as_ref().err())?.clone();
+    if atomicity == Atomicity::Each && judged.iter().any(Result::is_ok) {
+        return None;
+    }
+    let results =
+        items.iter().zip(judged).map(|(item, j)| refused_item(item, j.as_ref().err(), vouchers)).collect();
+    Some(Refused { refusal, results })
+}
+
+/// Judges one item at an instant.
+pub(super) fn judge(
     item: &ConfirmItem,
-    request: &Confirm,
+    acknowledge: &[Attention],
     place: StoreFacts,
     vouchers: &BTreeMap<VoucherId, Loaded>,
-    now: Timestamp,
+    at: Timestamp,
 ) -> Result<Allowed, Refusal> {
     let loaded = vouchers.get(&item.voucher_id).ok_or(Reason::NotFound)?;
-    let allowed = decide(&loaded.facts, place, now, item.quantity)?;
-    check_acknowledged(&allowed, &request.acknowledge)?;
+    let allowed = decide(&loaded.facts, place, at, item.quantity)?;
+    check_acknowledged(&allowed, acknowledge)?;
     Ok(allowed)
 }
 

@@ -2,10 +2,13 @@
 
 mod answer;
 mod confirm;
+mod limits;
+mod nearest;
 mod prepare;
 mod token;
 mod writes;
 
 pub use answer::{Answer, Confirmed, ItemResult, RefusalView, Refused};
 pub use confirm::{Confirm, ConfirmItem};
+pub use nearest::NearestStore;
 pub use prepare::{Input, Prepare, Prepared, PreparedVoucher};

@@ -4,7 +4,7 @@ use chrono::Duration;
 use hexiao_core::code::{CodeError, VoucherCode};
 use hexiao_core::id::{Id as _, OrderId, StoreId, VoucherId};
 use hexiao_core::reason::{Reason, Refusal};
-use hexiao_core::redeem::{Attention, PREPARE_TOKEN_S, StoreFacts, decide, redeemable};
+use hexiao_core::redeem::{Attention, PREPARE_TOKEN_S, StoreFacts, decide, least, redeemable};
 use hexiao_core::scope::CustomerScope;
 use hexiao_core::ticket::{Ticket, TicketError, TicketKind};
 use hexiao_core::time::Timestamp;
@@ -13,6 +13,9 @@ use hexiao_db::redemptions::{self, Attempt, Method};
 use hexiao_db::vouchers::{self, Loaded};
 use hexiao_db::{merchants, store_facts, transact};
 
+use super::answer::RefusalView;
+use super::limits::{self, Limits, Tally};
+use super::nearest::Search;
 use super::token::{PrepareToken, seal};
 use crate::auth::StaffPrincipal;
 use crate::context::App;
@@ -55,7 +58,7 @@ pub struct PreparedVoucher {
     /// What to look at before confirming.
     pub attention: Vec<Attention>,
     /// Why nothing can be redeemed.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<RefusalView>,
 }
 
 /// What the verifier sees.
@@ -87,7 +90,7 @@ impl App {
                     .map(|(voucher, refusal)| Attempt {
                         voucher_id: Some(voucher.id),
                         code_last4: Some(voucher.code_last4.clone()),
-                        ..attempt(request, refusal, self.now())
+                        ..attempt(request, &refusal.refusal(), self.now())
                     })
                     .collect();
                 self.log_attempts(&attempts).await?;
@@ -111,9 +114,24 @@ impl App {
         let holder = loaded.values().next().map(|l| l.voucher.customer_id).ok_or(Reason::NotFound)?;
         let customer =
             customers::get(reader, CustomerScope::of_session(holder)).await?.ok_or(Reason::NotFound)?;
-        let place = StoreFacts { store_id: store.id, in_use: store.in_use && !store.resting };
+        let staff = &request.staff;
+        let limits = if staff.limited {
+            limits::look(reader, merchant, staff.staff_id, store.business_day.date(now)).await?
+        } else {
+            Limits::default()
+        };
+        let tally = || limits.tally(staff.staff_id, store.business_day.date(now));
+        let place = store.place();
         let mut vouchers: Vec<PreparedVoucher> =
-            loaded.into_values().map(|l| explain(l, place, now)).collect();
+            loaded.into_values().map(|l| explain(l, place, now, tally())).collect();
+        if vouchers.iter().any(|v| !v.refusals.is_empty()) {
+            let mut search = Search::from(self, merchant, store.id).await?;
+            for voucher in &mut vouchers {
+                for refusal in &mut voucher.refusals {
+                    search.add_to(refusal, &voucher.loaded.facts).await?;
+                }
+            }
+        }
         vouchers.sort_by_key(|v| (v.loaded.voucher.line_id, v.loaded.voucher.unit_no));
         let expires_at = now.plus(Duration::seconds(PREPARE_TOKEN_S));
         let token = PrepareToken {
@@ -239,15 +257,18 @@ fn last_digits(text: &str) -> Option<String> {
 }
 
 /// What the least redemption would be told.
-fn explain(loaded: Loaded, store: StoreFacts, now: Timestamp) -> PreparedVoucher {
-    let least = loaded.facts.rule.min_quantity;
-    match decide(&loaded.facts, store, now, least) {
+fn explain(loaded: Loaded, store: StoreFacts, now: Timestamp, mut tally: Tally) -> PreparedVoucher {
+    let least = least(&loaded.facts);
+    let judged = decide(&loaded.facts, store, now, least)
+        .and_then(|allowed| tally.add(least, allowed.amount).map(|()| allowed));
+    match judged {
         Ok(allowed) => {
-            let redeemable = redeemable(&loaded.facts, now);
+            let redeemable = redeemable(&loaded.facts, store.day, now);
             PreparedVoucher { loaded, redeemable, attention: allowed.attention, refusals: Vec::new() }
         }
         Err(refusal) => {
-            PreparedVoucher { loaded, redeemable: 0, attention: Vec::new(), refusals: vec![refusal] }
+            let refusals = vec![RefusalView::from(&refusal)];
+            PreparedVoucher { loaded, redeemable: 0, attention: Vec::new(), refusals }
         }
     }
 }

@@ -36,6 +36,10 @@ pub(super) struct Act<'a> {
     pub(super) key: &'a str,
     pub(super) fingerprint: [u8; 32],
     pub(super) nonce: [u8; 16],
+    /// Whether it counts against a daily limit of the verifier.
+    pub(super) limited: bool,
+    /// When it happened: now, unless it is recorded later.
+    pub(super) occurred_at: Timestamp,
     pub(super) now: Timestamp,
 }
 
@@ -45,6 +49,8 @@ pub(super) struct Writes {
     pub(super) redemptions: Vec<Redemption>,
     uses: Vec<Use>,
     changes: BTreeMap<VoucherId, Change>,
+    /// Until when vouchers are valid whose first use this is.
+    ends: BTreeMap<VoucherId, Timestamp>,
     events: Vec<orders::NewEvent>,
     postings: Vec<ledger::Posting>,
     outbox: Vec<outbox::NewEvent>,
@@ -83,7 +89,7 @@ pub(super) fn redeem(
     vouchers: &mut BTreeMap<VoucherId, Loaded>,
     writes: &mut Writes,
 ) -> Confirmed {
-    let Act { staff, store, now, .. } = *act;
+    let Act { staff, store, occurred_at, now, .. } = *act;
     let id: RedemptionId = new_id();
     let place = Place {
         merchant_id: store.merchant_id,
@@ -116,7 +122,7 @@ pub(super) fn redeem(
                 staff_id: staff.staff_id,
                 state: UseState::Done,
                 amount,
-                redeemed_at: now,
+                redeemed_at: occurred_at,
                 business_date: place.business_date,
                 matures_at,
             });
@@ -124,7 +130,12 @@ pub(super) fn redeem(
         writes.changes.entry(item.voucher_id).or_default().used += i64::from(item.quantity);
         loaded.facts.counters.used += item.quantity;
         loaded.facts.taken.extend(&allowed.serials);
-        loaded.facts.recent.extend(allowed.serials.iter().map(|_| RecentUse { at: now, store_id: store.id }));
+        let uses = allowed.serials.iter().map(|_| RecentUse { at: occurred_at, store_id: store.id });
+        loaded.facts.recent.extend(uses);
+        if let Some(valid_to) = loaded.facts.begun_until().filter(|end| *end != loaded.facts.valid_to) {
+            loaded.facts.valid_to = valid_to;
+            writes.ends.insert(item.voucher_id, valid_to);
+        }
         let entry = by_order.entry(loaded.voucher.order_id).or_insert_with(|| OrderShare {
             amount: Money::ZERO,
             items: Vec::new(),
@@ -172,9 +183,11 @@ pub(super) fn redeem(
         answer: hexiao_db::row::json_text(&answer),
         quantity: total_quantity,
         amount: Money::fen(total_amount),
+        occurred_at,
         at: now,
         undo_until,
         business_date: place.business_date,
+        limited: act.limited,
     });
     Confirmed { answer, replayed: false }
 }
@@ -237,6 +250,7 @@ pub(super) fn attempts(asked: &Asked<'_>, verdict: &Verdict, now: Timestamp) -> 
 
 pub(super) async fn write(tx: &Tx, merchant: MerchantScope, writes: Writes) -> Result<()> {
     vouchers::change(tx, merchant, &writes.changes).await?;
+    vouchers::set_valid_to(tx, merchant, &writes.ends).await?;
     redemptions::insert(tx, &writes.redemptions, &writes.uses).await.map_err(raced)?;
     orders::append_events(tx, writes.events).await?;
     ledger::post(tx, &writes.postings).await?;

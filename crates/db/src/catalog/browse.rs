@@ -150,7 +150,7 @@ pub async fn public_products(
          LEFT JOIN product_stores ps
             ON ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id = $5
          WHERE p.merchant_id = $1 AND p.state = 'Listed' AND ({key} < $2 OR ({key} = $2 AND p.id < $3))
-            AND (p.all_stores OR ps.store_id IS NOT NULL) AND ($6 IS NULL OR p.category_id = $6)
+            AND (p.all_stores <> (ps.store_id IS NOT NULL)) AND ($6 IS NULL OR p.category_id = $6)
             AND ($7 IS NULL OR LOWER(p.name) LIKE $7 ESCAPE '!') {flag}
             AND EXISTS (SELECT 1 FROM skus k
                 LEFT JOIN store_listings l
@@ -226,7 +226,7 @@ pub async fn eligible_stores(
         LEFT JOIN product_stores ps
             ON ps.merchant_id = s.merchant_id AND ps.product_id = p.id AND ps.store_id = s.id
         WHERE s.merchant_id = $1 AND s.state IN ('Approved', 'Warned', 'Rectified')
-            AND (p.all_stores OR ps.store_id IS NOT NULL)";
+            AND (p.all_stores <> (ps.store_id IS NOT NULL))";
     let row = sql::row(c, text, params![merchant.merchant_id(), product_id, store_id]).await?;
     row.map_or(Ok((false, 0)), |r| Ok((r.get::<i64>("here")? > 0, r.get("n")?)))
 }
@@ -241,7 +241,7 @@ pub async fn categories_of_store(
         JOIN products p ON p.merchant_id = g.merchant_id AND p.category_id = g.id AND p.state = 'Listed'
         LEFT JOIN product_stores ps
             ON ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id = $2
-        WHERE g.merchant_id = $1 AND (p.all_stores OR ps.store_id IS NOT NULL)
+        WHERE g.merchant_id = $1 AND (p.all_stores <> (ps.store_id IS NOT NULL))
             AND EXISTS (SELECT 1 FROM skus k
                 LEFT JOIN store_listings l
                     ON l.merchant_id = k.merchant_id AND l.store_id = $2 AND l.sku_id = k.id

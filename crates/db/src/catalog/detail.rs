@@ -15,7 +15,7 @@ pub struct ProductDetail {
     pub product: Product,
     /// The name of its category.
     pub category: Option<String>,
-    /// The stores that sell it, when not all do.
+    /// The stores that sell it; those that don't, when all others do.
     pub store_ids: Vec<StoreId>,
     /// Its SKUs in their order, also those that are not offered.
     pub skus: Vec<Sku>,
@@ -24,7 +24,11 @@ pub struct ProductDetail {
 impl ProductDetail {
     /// The stores that sell it.
     pub fn stores(&self) -> StoreSet {
-        if self.product.all_stores { StoreSet::All } else { StoreSet::Only(self.store_ids.clone()) }
+        match (self.product.all_stores, self.store_ids.is_empty()) {
+            (true, true) => StoreSet::All,
+            (true, false) => StoreSet::Except(self.store_ids.clone()),
+            (false, _) => StoreSet::Only(self.store_ids.clone()),
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub async fn listing_stores(
          LEFT JOIN product_stores ps
             ON ps.merchant_id = s.merchant_id AND ps.product_id = p.id AND ps.store_id = s.id
          WHERE s.merchant_id = $1 AND (s.created_at < $2 OR (s.created_at = $2 AND s.id < $3))
-            AND s.state <> 'Removed' AND (p.all_stores OR ps.store_id IS NOT NULL) {within}
+            AND s.state <> 'Removed' AND (p.all_stores <> (ps.store_id IS NOT NULL)) {within}
          ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
     );
     let items = sql::list::<ListingStore>(c, &text, values).await?;

@@ -22,4 +22,4 @@ pub use rules::{put_rule, rules};
 pub use sellable::{SellableSku, sellable};
 pub use skus::{Sku, insert_skus, lock_sku, of_product, product_of_sku, update_sku};
 
-pub(crate) use products::only;
+pub(crate) use products::{only, sold_in_one_of};

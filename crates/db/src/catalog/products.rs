@@ -37,7 +37,7 @@ pub struct Product {
     pub tags: Vec<String>,
     /// Shown among the recommended.
     pub recommended: bool,
-    /// Sold in all stores, also those that open later; otherwise in those of `product_stores`.
+    /// Sold in all stores but those of `product_stores`, also in those that open later; otherwise only in those.
     pub all_stores: bool,
     /// Units sold.
     pub sold_count: i64,
@@ -166,13 +166,12 @@ pub async fn set_stores(
     let merchant_id = merchant.merchant_id();
     let text = "DELETE FROM product_stores WHERE merchant_id = $1 AND product_id = $2";
     sql::execute(tx, text, params![merchant_id, product_id]).await?;
-    let StoreSet::Only(ids) = stores else { return Ok(()) };
     let row =
         |store: &StoreId| new_row! { merchant_id: merchant_id, product_id: product_id, store_id: *store };
-    sql::insert(tx, "product_stores", ids.iter().map(row).collect()).await
+    sql::insert(tx, "product_stores", stores.named().iter().map(row).collect()).await
 }
 
-/// The stores listed for a product.
+/// The stores named for a product: those that sell it, or with `all_stores` those that don't.
 pub async fn store_ids(
     c: &impl Conn,
     merchant: MerchantScope,
@@ -203,11 +202,17 @@ pub(crate) fn sold_within(
 ) -> String {
     let Some(ids) = stores else { return String::new() };
     values.push(id_set(ids));
-    format!(
-        "AND (p.all_stores OR EXISTS (SELECT 1 FROM product_stores ps
-            WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id {}))",
-        in_ids(c, values.len())
-    )
+    format!("AND {}", sold_in_one_of(&in_ids(c, values.len()), ids.len()))
+}
+
+/// Whether the product `p` is sold in at least one of `n` stores: `product_stores` names those that sell it or, where
+/// `all_stores` says that the others do, those that don't.
+pub(crate) fn sold_in_one_of(set: &str, n: usize) -> String {
+    let named = format!(
+        "(SELECT COUNT(*) FROM product_stores ps
+          WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id {set})"
+    );
+    format!("CASE WHEN p.all_stores THEN {named} < {n} ELSE {named} > 0 END")
 }
 
 /// The ids of a scope that does not cover all stores.

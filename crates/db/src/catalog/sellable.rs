@@ -87,7 +87,7 @@ impl FromRow for SellableSku {
 pub async fn sellable(c: &impl Conn, store_id: StoreId, sku_ids: &[SkuId]) -> Result<Vec<SellableSku>> {
     let text = format!(
         "SELECT k.*, p.name AS product_name, p.kind, p.state AS product_state, l.price_fen AS store_price_fen,
-            (p.state = 'Listed' AND k.active AND (p.all_stores OR ps.store_id IS NOT NULL)
+            (p.state = 'Listed' AND k.active AND (p.all_stores <> (ps.store_id IS NOT NULL))
                 AND (l.listed IS NULL OR l.listed)) AS listed,
             r.body AS rule_body, COALESCE(o.id, h.id) AS stock_id,
             COALESCE(o.on_hand, h.on_hand, 0) AS on_hand, COALESCE(o.reserved, h.reserved, 0) AS reserved

@@ -63,7 +63,7 @@ impl Filter {
         let n = self.bind(product.value());
         self.and(&format!(
             "EXISTS (SELECT 1 FROM products p WHERE p.id = ${n} AND p.merchant_id = s.merchant_id AND p.state = 'Listed'
-              AND (p.all_stores OR EXISTS (SELECT 1 FROM product_stores ps
+              AND (p.all_stores <> EXISTS (SELECT 1 FROM product_stores ps
                    WHERE ps.merchant_id = p.merchant_id AND ps.product_id = p.id AND ps.store_id = s.id))
               AND EXISTS (SELECT 1 FROM skus k WHERE k.merchant_id = p.merchant_id AND k.product_id = p.id AND k.active
                    AND NOT EXISTS (SELECT 1 FROM store_listings l
@@ -73,7 +73,7 @@ impl Filter {
 }
 
 /// The states in which customers see a row, quoted.
-fn in_use_states() -> String {
+pub(super) fn in_use_states() -> String {
     let states: Vec<String> =
         ReviewState::ALL.iter().filter(|s| s.in_use()).map(|s| format!("'{s}'")).collect();
     states.join(", ")

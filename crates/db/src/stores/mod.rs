@@ -1,6 +1,7 @@
 //! Stores: what staff write and read within their scope. What customers find is in `public`.
 
 mod filter;
+mod nearest;
 mod public;
 
 use hexiao_core::catalog::ReviewState;
@@ -18,6 +19,7 @@ use crate::sql::{for_update, id_set, in_ids};
 use crate::{new_row, params, sql};
 use filter::Filter;
 
+pub use nearest::{get_of_merchant, nearest};
 pub use public::{Place, PublicFilter, by_name, cities, get_for_customer, near};
 
 /// A store.

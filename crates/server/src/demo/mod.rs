@@ -15,6 +15,7 @@ use hexiao_app::wechat::Account;
 use hexiao_core::catalog::Role;
 use hexiao_core::hours::Span;
 use hexiao_core::id::StoreId;
+use hexiao_core::limit::VerifierLimit;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
 use hexiao_core::rule::{StoreSet, Validity};
@@ -52,6 +53,7 @@ pub async fn load(
             password: DEMO_PASSWORD.to_owned(),
             role: member.role,
             store_ids: member.stores.iter().map(|i| stores[*i]).collect(),
+            limit: VerifierLimit::default(),
         };
         app.create_staff(&owner, new).await.map_err(refused)?;
     }
@@ -156,6 +158,7 @@ fn new_sku(sku: &DemoSku) -> NewSku {
             min_interval_minutes: sku.min_interval_minutes,
             daily_cap: sku.daily_cap,
             min_quantity: 1,
+            max_quantity: None,
             refund: sku.refund,
             binding: None,
         },
