@@ -586,10 +586,8 @@ mod tests {
             assert_eq!(rule.moment(range.start, SHANGHAI), Moment::Usable);
         }
         let never = RedemptionRule { usable: vec![], ..rule };
-        assert_eq!(never.openings(from, SHANGHAI).next(), Some(day(27)..day(28)));
-        fn day(n: u32) -> Timestamp {
-            at(&format!("2026-11-{n}T00:00:00+08:00"))
-        }
+        let midnight = |n: u32| at(&format!("2026-11-{n}T00:00:00+08:00"));
+        assert_eq!(never.openings(from, SHANGHAI).next(), Some(midnight(27)..midnight(28)));
     }
 
     #[test]

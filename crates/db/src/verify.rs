@@ -93,6 +93,8 @@ enum Proof {
     Serials,
     /// A stream over the answers of redemptions.
     Answers,
+    /// A stream over the vouchers that are valid from their first use.
+    Begun,
     /// The accounts of each merchant.
     Identity,
     /// Rows that are named by a customer and a SKU.
@@ -146,6 +148,7 @@ async fn prove(snapshot: &Snapshot, proof: &Proof) -> Result<Found> {
         Proof::Sql(text) => from_sql(snapshot, text).await,
         Proof::Serials => serials::prove(snapshot).await,
         Proof::Answers => redemptions::prove_answers(snapshot).await,
+        Proof::Begun => vouchers::prove_begun(snapshot).await,
         Proof::Identity => ledger::prove_identity(snapshot).await,
         Proof::PurchaseCounters => stock::prove_purchase_counters(snapshot).await,
     }

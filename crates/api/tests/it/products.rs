@@ -100,7 +100,10 @@ on_both!(a_minimal_product_is_created_published_and_seen, |app| async {
     let sku = &detail.body["skus"][0];
     assert_eq!(sku["stock"], json!({"mode": "shared", "available": 100, "sold_out": false}));
     assert_eq!(sku["rule"]["texts"], json!(["有效期 30 天", "随时退"]));
-    assert_eq!(sku["rule"]["validity"], json!({"days": 30, "activate_within_days": null, "from": null, "to": null}));
+    assert_eq!(
+        sku["rule"]["validity"],
+        json!({"days": 30, "activate_within_days": null, "from": null, "to": null})
+    );
 });
 
 on_both!(everything_that_can_be_set_is_kept, |app| async {

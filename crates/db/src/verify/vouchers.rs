@@ -1,6 +1,17 @@
 //! Vouchers: what they copy from their line, what their counters count, and the serials behind them.
 
-use super::{Check, Proof};
+use hexiao_core::id::{Id as _, MerchantId, VoucherId};
+use hexiao_core::rule::RedemptionRule;
+use hexiao_core::time::Timestamp;
+use uuid::Uuid;
+
+use super::{Check, Found, Proof};
+use crate::params;
+use crate::pool::{Result, Snapshot};
+use crate::sql;
+
+/// Vouchers of one page.
+const PAGE: i64 = 2_000;
 
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -17,6 +28,11 @@ pub(super) fn checks() -> Vec<Check> {
         ),
         Check::sql("voucher_rule", "A voucher's rule exists.", RULE),
         Check::sql("voucher_validity", "A voucher's validity begins before it ends.", VALIDITY),
+        Check {
+            name: "voucher_begun",
+            what: "A voucher that is valid from its first use ends so many days after the first use that stands.",
+            proof: Proof::Begun,
+        },
         Check::sql("voucher_code", "A voucher shows the last four digits of its code.", CODE),
         Check::sql(
             "voucher_counters",
@@ -65,6 +81,39 @@ const RULE: &str = "
 const VALIDITY: &str = "
     SELECT 'vouchers' AS tbl, merchant_id, id, 'valid from ' || valid_from || ' to ' || valid_to AS detail
     FROM vouchers WHERE valid_from >= valid_to";
+
+const BEGUN: &str = "
+    SELECT v.merchant_id, v.id, v.valid_from, v.valid_to, r.body,
+        (SELECT MIN(u.redeemed_at) FROM uses u WHERE u.merchant_id = v.merchant_id AND u.voucher_id = v.id AND u.state <> 'Reversed') AS begun_at
+    FROM vouchers v JOIN redemption_rules r ON r.merchant_id = v.merchant_id AND r.id = v.rule_id
+    WHERE (v.merchant_id, v.id) > ($1, $2) AND r.body LIKE '%activate_within_days%' ORDER BY v.merchant_id, v.id LIMIT $3";
+
+pub(super) async fn prove_begun(snapshot: &Snapshot) -> Result<Found> {
+    let mut found = Found::default();
+    let mut after = (Uuid::nil(), Uuid::nil());
+    loop {
+        let rows = sql::rows(snapshot, BEGUN, params![after.0, after.1, PAGE]).await?;
+        if rows.is_empty() {
+            return Ok(found);
+        }
+        for row in rows {
+            let (merchant_id, id): (MerchantId, VoucherId) = (row.get("merchant_id")?, row.get("id")?);
+            let (valid_from, valid_to): (Timestamp, Timestamp) =
+                (row.get("valid_from")?, row.get("valid_to")?);
+            let rule: RedemptionRule = row.json("body")?;
+            let expected = rule.valid_to_by_use(valid_from, row.get("begun_at")?);
+            if expected.is_some_and(|expected| expected != valid_to) {
+                found.push(
+                    "vouchers",
+                    merchant_id,
+                    &id,
+                    format!("valid to {valid_to}, not by its first use"),
+                );
+            }
+            after = (merchant_id.uuid(), id.uuid());
+        }
+    }
+}
 
 const CODE: &str = "
     SELECT 'vouchers' AS tbl, merchant_id, id, 'shows ' || code_last4 AS detail

@@ -35,13 +35,18 @@ fn uid(name: &str) -> Uuid {
     Uuid::from_u128(name.bytes().fold(0, |n, byte| n << 8 | u128::from(byte)))
 }
 
-/// One text for both databases. `{}` stays what it is: empty JSON.
+/// One text for both databases. `{}` and `{"…` stay what they are: JSON.
 fn render(text: &str, on_sqlite: bool) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').unwrap();
         out.push_str(before);
+        if name.starts_with('"') {
+            out.extend(["{", name, "}"]);
+            rest = after;
+            continue;
+        }
         let bytes = name.strip_prefix('#');
         let hex = uid(bytes.unwrap_or(name)).simple().to_string();
         let (open, close) = match (name, on_sqlite, bytes) {

@@ -52,8 +52,8 @@ async fn is_kept_by_twelve_at_once(world: &World) {
             manager.post_key(&path, &fresh_key(), json!({"reason": "点错了"})).await.expect(200);
             let voucher = done.body["results"][0]["voucher_id"].as_str().unwrap();
             verifier.redeem(app, &customer, shop.store, voucher, 1).await.expect(201);
-            let last = verifier.redeem(app, &customer, shop.store, &bought.vouchers[0], 1).await;
-            assert_eq!(last.status, 409, "seed {seed}: {}", last.body);
+            let beyond = verifier.redeem(app, &customer, shop.store, &bought.vouchers[0], 1).await;
+            assert_eq!(beyond.status, 409, "seed {seed}: {}", beyond.body);
         }
     }
 }
