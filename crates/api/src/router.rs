@@ -16,8 +16,8 @@ use utoipa_scalar::{Scalar, Servable as _};
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
 use crate::{
-    agreement, auth, catalog, document, job, machine, message, middleware, notify, order, redemption, store,
-    user,
+    agreement, auth, catalog, commission, document, job, machine, message, middleware, notify, order,
+    redemption, store, user, webhook,
 };
 
 /// The largest body we take. Pictures have their own limit when they come.
@@ -56,6 +56,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(agreement::routes())
         .merge(message::routes())
         .merge(job::routes())
+        .merge(webhook::routes())
+        .merge(commission::routes())
         .merge(notify::routes())
         .merge(machine::routes())
 }

@@ -10,6 +10,7 @@ use crate::auth::SessionCache;
 use crate::batch::Queues;
 use crate::clock::Clock;
 use crate::keys::SharedKeys;
+use crate::webhooks::Outgoing;
 use crate::wechat::Wechat;
 
 /// What an installation sets.
@@ -42,6 +43,8 @@ pub struct App {
     pub wake: Arc<Notify>,
     /// Password hashing takes 20 ms of a core: never more than two at once.
     pub(crate) hashing: Arc<Semaphore>,
+    /// What sending webhooks needs.
+    pub(crate) outgoing: Arc<Outgoing>,
     /// What waits to be written together.
     pub(crate) queues: Arc<Queues>,
     /// Batches of one use case that are written at the same time.
@@ -64,6 +67,7 @@ impl App {
             sessions: SessionCache::default(),
             wake: Arc::new(Notify::new()),
             hashing: Arc::new(Semaphore::new(2)),
+            outgoing: Arc::default(),
             queues: Arc::default(),
             lanes,
         }

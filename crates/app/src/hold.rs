@@ -28,6 +28,14 @@ pub const POINTS: &[&str] = &[
     "inbox.before_commit",
     "inbox.after_commit",
     "job.claimed",
+    "webhook_feed.before_commit",
+    "webhook_feed.after_commit",
+    "webhook_send.before_call",
+    "webhook_send.after_call",
+    "webhook_record.before_commit",
+    "webhook_record.after_commit",
+    "commission.before_commit",
+    "commission.after_commit",
 ];
 
 impl App {

@@ -131,12 +131,26 @@ impl Happened {
     }
 }
 
+/// What a row of the outbox holds.
 #[derive(Serialize, Deserialize)]
-struct Payload {
+pub(crate) struct Payload {
     customer_id: CustomerId,
-    order_id: OrderId,
+    /// About which order.
+    pub(crate) order_id: OrderId,
+    /// What happened.
     #[serde(flatten)]
-    what: Happened,
+    pub(crate) what: Happened,
+}
+
+impl Payload {
+    /// Reads a row; nothing when it is of a newer version on a shared database, whose own consumer will have read it.
+    pub(crate) fn read(event: &Event) -> Option<Self> {
+        let read = serde_json::from_str(&event.payload);
+        if let Err(error) = &read {
+            tracing::warn!(topic = %event.topic, seq = event.seq, %error, "outbox row not understood");
+        }
+        read.ok()
+    }
 }
 
 /// An outbox row about an order. `subject` is the row that happened: the order, a redemption, a refund.
@@ -205,14 +219,7 @@ async fn deliver(app: &App, tx: &Tx) -> Result<usize> {
 }
 
 fn message(event: &Event) -> Option<Message> {
-    let payload: Payload = match serde_json::from_str(&event.payload) {
-        Ok(payload) => payload,
-        Err(error) => {
-            // A row of a newer version on a shared database; its own consumer will have read it.
-            tracing::warn!(topic = %event.topic, seq = event.seq, %error, "outbox row not understood");
-            return None;
-        }
-    };
+    let payload = Payload::read(event)?;
     let (title, body) = payload.what.words();
     Some(Message {
         merchant_id: event.merchant_id,

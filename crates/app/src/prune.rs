@@ -5,11 +5,11 @@
 
 use chrono::Duration;
 use hexiao_core::time::Timestamp;
-use hexiao_db::{jobs, outbox, sessions, transact};
+use hexiao_db::{jobs, outbox, sessions, transact, webhooks as deliveries};
 
 use crate::context::App;
 use crate::error::{AppError, Result};
-use crate::messages;
+use crate::{commission, messages, webhooks};
 
 /// Days for which a row of the outbox is kept that every consumer has read.
 pub const OUTBOX_DAYS: i64 = 7;
@@ -18,10 +18,13 @@ pub const JOB_DAYS: i64 = 7;
 /// Days for which a session is kept after it ended.
 pub const SESSION_DAYS: i64 = 30;
 
+/// Days for which what was sent to webhooks is kept after it was over.
+pub const DELIVERY_DAYS: i64 = 30;
+
 /// Rows of one transaction: a few milliseconds of SQLite's writer.
 const BATCH: u32 = 500;
 /// Every consumer of the outbox.
-const CONSUMERS: &[&str] = &[messages::CONSUMER];
+pub const CONSUMERS: &[&str] = &[messages::CONSUMER, webhooks::CONSUMER, commission::CONSUMER];
 
 impl App {
     /// Deletes one batch of each kind; how many rows there were. Called by the worker until it answers 0.
@@ -35,11 +38,15 @@ impl App {
         let sessions: Result<u64> = transact!(self.db, |tx| async {
             Ok::<_, AppError>(sessions::prune(&tx, before(SESSION_DAYS), BATCH).await?)
         });
-        let (jobs, sessions) = (jobs?, sessions?);
-        if events + jobs + sessions > 0 {
-            tracing::info!(events, jobs, sessions, "deleted what is no longer needed");
+        let deliveries: Result<u64> = transact!(self.db, |tx| async {
+            Ok::<_, AppError>(deliveries::prune(&tx, before(DELIVERY_DAYS), BATCH).await?)
+        });
+        let (jobs, sessions, deliveries) = (jobs?, sessions?, deliveries?);
+        let all = events + jobs + sessions + deliveries;
+        if all > 0 {
+            tracing::info!(events, jobs, sessions, deliveries, "deleted what is no longer needed");
         }
-        Ok(usize::try_from(events + jobs + sessions).unwrap_or(usize::MAX))
+        Ok(usize::try_from(all).unwrap_or(usize::MAX))
     }
 
     async fn prune_outbox(&self, before: Timestamp) -> Result<u64> {

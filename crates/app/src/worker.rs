@@ -30,6 +30,11 @@ const PRUNE: Duration = Duration::from_hours(1);
 impl App {
     /// Works until cancelled; finishes what it has begun. A failing or panicking part never stops the others.
     pub async fn run_worker(self, stop: CancellationToken) {
+        // Receivers of webhooks may take their time; nothing else waits for them.
+        tokio::join!(self.run_parts(&stop), self.run_webhooks(&stop));
+    }
+
+    async fn run_parts(&self, stop: &CancellationToken) {
         match self.recover_jobs().await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "took back the jobs of a worker that did not finish them"),
@@ -70,7 +75,10 @@ impl App {
         let closed = part("close expired orders", self.close_expired_orders(BATCH)).await;
         let jobs = part("jobs", self.run_due_jobs(BATCH)).await;
         let messages = part("messages", self.deliver_messages()).await;
-        closed + jobs + messages
+        let webhooks = part("webhooks", self.feed_webhooks()).await;
+        let commission = part("commission", self.count_commission()).await;
+        let matured = part("matured commission", self.mature_commission()).await;
+        closed + jobs + messages + webhooks + commission + matured
     }
 
     /// Gives payments and refunds that lost their job a new one.

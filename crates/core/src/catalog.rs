@@ -101,6 +101,12 @@ text_enum! {
         ReadLedger = "read_ledger",
         /// Write what customers agree to.
         ManageAgreements = "manage_agreements",
+        /// Say which systems are told what happens, and read what they were told.
+        ManageWebhooks = "manage_webhooks",
+        /// Write the rules of the verifiers' commission.
+        ManageCommission = "manage_commission",
+        /// Print the evidence sheet of a voucher of their stores.
+        ReadEvidence = "read_evidence",
     }
 }
 
@@ -128,15 +134,23 @@ impl Role {
                 | C::ManageStock
                 | C::ManageStaff
                 | C::ReadOrders
-                | C::ManageRefunds,
+                | C::ManageRefunds
+                | C::ManageWebhooks
+                | C::ReadEvidence,
             )
-            | (Self::Finance, C::ReadOrders | C::ManageRefunds | C::ReadLedger)
+            | (Self::Finance, C::ReadOrders | C::ManageRefunds | C::ReadLedger | C::ReadEvidence)
             | (
                 Self::StoreManager,
-                C::Redeem | C::ReverseAny | C::ManageStore | C::ManageStock | C::ManageStaff | C::ReadOrders,
+                C::Redeem
+                | C::ReverseAny
+                | C::ManageStore
+                | C::ManageStock
+                | C::ManageStaff
+                | C::ReadOrders
+                | C::ReadEvidence,
             )
             | (Self::Verifier, C::Redeem | C::ReadOrders) => true,
-            (Self::Operator, C::ReadLedger | C::ManageAgreements)
+            (Self::Operator, C::ReadLedger | C::ManageAgreements | C::ManageCommission)
             | (
                 Self::Finance,
                 C::Redeem
@@ -146,11 +160,19 @@ impl Role {
                 | C::ManageProducts
                 | C::ManageStock
                 | C::ManageStaff
-                | C::ManageAgreements,
+                | C::ManageAgreements
+                | C::ManageWebhooks
+                | C::ManageCommission,
             )
             | (
                 Self::StoreManager,
-                C::CreateStore | C::ManageProducts | C::ManageRefunds | C::ReadLedger | C::ManageAgreements,
+                C::CreateStore
+                | C::ManageProducts
+                | C::ManageRefunds
+                | C::ReadLedger
+                | C::ManageAgreements
+                | C::ManageWebhooks
+                | C::ManageCommission,
             )
             | (
                 Self::Verifier,
@@ -162,7 +184,10 @@ impl Role {
                 | C::ManageStaff
                 | C::ManageRefunds
                 | C::ReadLedger
-                | C::ManageAgreements,
+                | C::ManageAgreements
+                | C::ManageWebhooks
+                | C::ManageCommission
+                | C::ReadEvidence,
             ) => false,
         }
     }

@@ -137,6 +137,14 @@ ids! {
     MessageId = "msg";
     /// A job that is delayed or retried.
     JobId = "job";
+    /// A webhook: where a merchant's own system is told what happens.
+    WebhookId = "whk";
+    /// One event for one webhook.
+    DeliveryId = "whd";
+    /// An event as webhooks are told of it: the same for every try and every receiver.
+    EventId = "evt";
+    /// A rule of the verifiers' commission.
+    CommissionRuleId = "cmr";
     /// A row of an append-only record (event, attempt, entry, transfer, anomaly).
     RecordId = "rec";
 }

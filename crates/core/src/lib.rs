@@ -6,6 +6,7 @@
 pub mod agreement;
 pub mod catalog;
 pub mod code;
+pub mod commission;
 pub mod damm;
 pub mod geo;
 pub mod hours;
@@ -31,3 +32,4 @@ pub mod text;
 pub mod ticket;
 pub mod time;
 pub mod voucher;
+pub mod webhook;

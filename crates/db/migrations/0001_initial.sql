@@ -500,6 +500,7 @@ CREATE TABLE vouchers (
     CHECK (valid_from < valid_to)
 );
 CREATE INDEX vouchers_by_order ON vouchers (merchant_id, order_id, line_id, unit_no);
+CREATE INDEX vouchers_by_last4 ON vouchers (merchant_id, code_last4);
 CREATE INDEX vouchers_by_customer ON vouchers (customer_id, created_at, id);
 
 -- Uses kept by a refund or a booking. Serials are a JSON array of numbers.
@@ -593,9 +594,60 @@ CREATE TABLE redemption_attempts (
     at BIGINT NOT NULL,
     PRIMARY KEY (merchant_id, id)
 );
-CREATE INDEX redemption_attempts_by_staff ON redemption_attempts (merchant_id, staff_id, at);
+CREATE INDEX redemption_attempts_by_staff ON redemption_attempts (merchant_id, staff_id, at, id);
+CREATE INDEX redemption_attempts_by_voucher ON redemption_attempts (merchant_id, voucher_id, at, id);
+CREATE INDEX redemption_attempts_by_reason ON redemption_attempts (merchant_id, reason, at, id);
+CREATE INDEX redemption_attempts_by_last4 ON redemption_attempts (merchant_id, code_last4, at, id);
 CREATE INDEX redemption_attempts_by_time ON redemption_attempts (merchant_id, at, id);
 CREATE INDEX redemption_attempts_by_store ON redemption_attempts (merchant_id, store_id, at, id);
+
+-- ── commission ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What a redeemed use earns its verifier: one rule for all products, and one for each product that differs. Never
+-- changed but for its end: a use counts by the rule that was in force when it was redeemed.
+CREATE TABLE commission_rules (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    product_id UUID,
+    basis_points BIGINT NOT NULL CHECK (basis_points BETWEEN 0 AND 10000),
+    per_use_fen BIGINT NOT NULL CHECK (per_use_fen BETWEEN 0 AND 100000),
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, product_id) REFERENCES products (merchant_id, id),
+    CHECK (ended_at IS NULL OR ended_at >= started_at)
+);
+CREATE UNIQUE INDEX commission_rules_in_force ON commission_rules (merchant_id, product_id) WHERE ended_at IS NULL AND product_id IS NOT NULL;
+CREATE UNIQUE INDEX commission_rules_for_all ON commission_rules (merchant_id) WHERE ended_at IS NULL AND product_id IS NULL;
+CREATE INDEX commission_rules_by_time ON commission_rules (merchant_id, started_at, id);
+
+-- One for each use: undoing a use takes away what it had brought. The terms are those of the rule then.
+CREATE TABLE commission_entries (
+    merchant_id UUID NOT NULL,
+    use_id UUID NOT NULL,
+    redemption_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    product_id UUID NOT NULL,
+    rule_id UUID NOT NULL,
+    basis_points BIGINT NOT NULL CHECK (basis_points BETWEEN 0 AND 10000),
+    per_use_fen BIGINT NOT NULL CHECK (per_use_fen BETWEEN 0 AND 100000),
+    worth_fen BIGINT NOT NULL CHECK (worth_fen >= 0),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    state TEXT NOT NULL CHECK (state IN ('Pending', 'Matured', 'Reversed')),
+    business_date TEXT NOT NULL,
+    matures_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    reversed_at BIGINT,
+    PRIMARY KEY (merchant_id, use_id),
+    FOREIGN KEY (merchant_id, use_id) REFERENCES uses (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, rule_id) REFERENCES commission_rules (merchant_id, id),
+    CHECK ((state = 'Reversed') = (reversed_at IS NOT NULL))
+);
+CREATE INDEX commission_by_staff ON commission_entries (merchant_id, staff_id, business_date);
+CREATE INDEX commission_by_redemption ON commission_entries (merchant_id, redemption_id);
+CREATE INDEX commission_maturing ON commission_entries (matures_at) WHERE state = 'Pending';
 
 -- ── refunds ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -735,6 +787,70 @@ CREATE TABLE messages (
     UNIQUE (source_seq)
 );
 CREATE INDEX messages_by_customer ON messages (customer_id, at, id);
+
+-- ── webhooks ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE webhooks (
+    merchant_id UUID NOT NULL REFERENCES merchants (id),
+    id UUID NOT NULL,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    -- A JSON array of the events that it is told of.
+    events TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Active', 'Paused', 'Disabled', 'Deleted')),
+    -- What happened before is not told.
+    active_since BIGINT NOT NULL,
+    secret_cipher BYTEA NOT NULL,
+    -- The secret before, which signs as well until its time is over.
+    old_secret_cipher BYTEA,
+    old_secret_until BIGINT,
+    -- Since when no try has succeeded.
+    failing_since BIGINT,
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    CHECK ((old_secret_cipher IS NULL) = (old_secret_until IS NULL))
+);
+
+CREATE TABLE webhook_deliveries (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    webhook_id UUID NOT NULL,
+    -- The same for every webhook that is told of the event, and on every try.
+    event_id UUID NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('redemption.created', 'redemption.reversed', 'voucher.issued', 'refund.succeeded', 'ping')),
+    -- The outbox row it tells of; none for a ping.
+    source_seq BIGINT,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Pending', 'Delivered', 'Failed', 'Dead')),
+    tries BIGINT NOT NULL CHECK (tries >= 0),
+    failures BIGINT NOT NULL CHECK (failures >= 0 AND failures <= tries),
+    -- The last tries, as JSON.
+    log TEXT NOT NULL,
+    -- When it is tried next; while a worker has it, when another one may take it over.
+    next_at BIGINT,
+    leased BOOLEAN NOT NULL,
+    lease BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    -- One for each webhook and outbox row, whatever is read twice.
+    UNIQUE (merchant_id, webhook_id, source_seq),
+    FOREIGN KEY (merchant_id, webhook_id) REFERENCES webhooks (merchant_id, id),
+    CHECK ((event = 'ping') = (source_seq IS NULL)),
+    CHECK ((state IN ('Pending', 'Failed')) = (next_at IS NOT NULL)),
+    CHECK ((state IN ('Delivered', 'Dead')) = (finished_at IS NOT NULL)),
+    CHECK (state IN ('Pending', 'Failed') OR NOT leased)
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (merchant_id, webhook_id, next_at, id) WHERE next_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_leased ON webhook_deliveries (next_at) WHERE leased;
+CREATE INDEX webhook_deliveries_finished ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_by_time ON webhook_deliveries (merchant_id, created_at, id);
+CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (merchant_id, webhook_id, created_at, id);
+CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (merchant_id, state, created_at, id);
+
+-- ── answers and traces ─────────────────────────────────────────────────────────────────────────────────────────────
 
 -- The answer to a request that must not happen twice, written in its transaction. (A confirmed redemption keeps its own.)
 CREATE TABLE idempotency_keys (

@@ -1,6 +1,7 @@
 //! Between rows and the domain's types: reading columns and binding parameters without losing the type.
 
 use hexiao_core::catalog::{ProductState, ReviewState, Role, StockMode};
+use hexiao_core::commission::CommissionState;
 use hexiao_core::id::{self, Id};
 use hexiao_core::job::JobState;
 use hexiao_core::money::Money;
@@ -10,6 +11,7 @@ use hexiao_core::refund::{BlockedReason, RefundCause, RefundState};
 use hexiao_core::stock::ReservationState;
 use hexiao_core::time::{BusinessDate, Timestamp};
 use hexiao_core::voucher::{LockState, UseState, VoucherState};
+use hexiao_core::webhook::{DeliveryState, WebhookEvent, WebhookState};
 use sea_orm::{QueryResult, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -184,6 +186,10 @@ ids!(
     UseId,
     MessageId,
     JobId,
+    WebhookId,
+    DeliveryId,
+    EventId,
+    CommissionRuleId,
     RecordId
 );
 
@@ -226,7 +232,11 @@ texts!(
     ProductState,
     Role,
     StockMode,
-    JobState
+    JobState,
+    WebhookEvent,
+    WebhookState,
+    DeliveryState,
+    CommissionState
 );
 
 impl Param for BusinessDate {

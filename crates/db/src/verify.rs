@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** this module only reads, and shares no statement with the code whose work it proves.
 
+mod commission;
 mod ledger;
 mod operations;
 mod orders;
@@ -15,6 +16,7 @@ mod refunds;
 mod serials;
 mod stock;
 mod vouchers;
+mod webhooks;
 
 use std::borrow::Cow;
 
@@ -140,6 +142,8 @@ fn all() -> Vec<Check> {
     checks.extend(refunds::checks());
     checks.extend(ledger::checks());
     checks.extend(operations::checks());
+    checks.extend(commission::checks());
+    checks.extend(webhooks::checks());
     checks
 }
 
@@ -214,10 +218,13 @@ fn type_id(table: &str, uuid: Uuid) -> String {
         "vouchers" => id::VoucherId::from_uuid(uuid).to_string(),
         "voucher_locks" => id::LockId::from_uuid(uuid).to_string(),
         "redemptions" => id::RedemptionId::from_uuid(uuid).to_string(),
-        "uses" => id::UseId::from_uuid(uuid).to_string(),
+        // What a use earned belongs to that use.
+        "uses" | "commission_entries" => id::UseId::from_uuid(uuid).to_string(),
         "refunds" => id::RefundId::from_uuid(uuid).to_string(),
         "jobs" => id::JobId::from_uuid(uuid).to_string(),
         "messages" => id::MessageId::from_uuid(uuid).to_string(),
+        "commission_rules" => id::CommissionRuleId::from_uuid(uuid).to_string(),
+        "webhook_deliveries" => id::DeliveryId::from_uuid(uuid).to_string(),
         _ => id::RecordId::from_uuid(uuid).to_string(),
     }
 }

@@ -155,7 +155,18 @@ pub(crate) fn assert_complete() {
 
 /// All operations, in an order in which the rights of the last ones still have something to act on.
 pub(crate) fn operations() -> Vec<Operation> {
-    [public(), customers(), catalogue(), stores_and_staff(), orders(), counter(), sessions()].concat()
+    [
+        public(),
+        customers(),
+        catalogue(),
+        stores_and_staff(),
+        orders(),
+        counter(),
+        after_it(),
+        endings(),
+        sessions(),
+    ]
+    .concat()
 }
 
 fn public() -> Vec<Operation> {
@@ -347,6 +358,45 @@ fn orders() -> Vec<Operation> {
         get("/api/v1/merchant/ledger", Staff(BOOKKEEPERS), Own),
         get("/api/v1/merchant/ledger/balances", Staff(BOOKKEEPERS), Own),
         get("/api/v1/merchant/payment-anomalies", Staff(BOOKKEEPERS), Own),
+    ]
+}
+
+/// Nobody listens there.
+fn new_webhook(_: &Ids) -> Value {
+    json!({"name": "ERP", "url": "http://127.0.0.1:9/hexiao", "events": ["redemption.created", "refund.succeeded"]})
+}
+
+fn webhook_edit(_: &Ids) -> Value {
+    json!({"name": "ERP", "url": "http://127.0.0.1:9/x", "events": ["redemption.created"], "active": true})
+}
+
+fn commission_rule(ids: &Ids) -> Value {
+    json!({"product_id": ids["product"], "basis_points": 300, "per_use_fen": 50})
+}
+
+fn after_it() -> Vec<Operation> {
+    vec![
+        get("/api/v1/merchant/webhooks", Staff(MERCHANDISERS), Own),
+        post("/api/v1/merchant/webhooks", Staff(MERCHANDISERS), Own).with(new_webhook),
+        get("/api/v1/merchant/webhooks/{webhook}", Staff(MERCHANDISERS), Missing),
+        patch("/api/v1/merchant/webhooks/{webhook}", Staff(MERCHANDISERS), Missing).with(webhook_edit),
+        post("/api/v1/merchant/webhooks/{webhook}/rotate-secret", Staff(MERCHANDISERS), Missing),
+        post("/api/v1/merchant/webhooks/{webhook}/test", Staff(MERCHANDISERS), Missing),
+        get("/api/v1/merchant/webhook-deliveries", Staff(MERCHANDISERS), Own),
+        get("/api/v1/merchant/webhook-deliveries/{delivery}", Staff(MERCHANDISERS), Missing),
+        post("/api/v1/merchant/webhook-deliveries/{delivery}/replay", Staff(MERCHANDISERS), Missing),
+        get("/api/v1/staff/commission", Staff(COUNTER), Own),
+        get("/api/v1/merchant/commission", Staff(BOOKKEEPERS), Own),
+        get("/api/v1/merchant/commission-rules", Staff(BOOKKEEPERS), Own),
+        post("/api/v1/merchant/commission-rules", Staff(OWNERS), Refused).with(commission_rule),
+    ]
+}
+
+/// What the others are about goes last.
+fn endings() -> Vec<Operation> {
+    vec![
+        op(Method::DELETE, "/api/v1/merchant/webhooks/{webhook}", Staff(MERCHANDISERS), Missing),
+        op(Method::DELETE, "/api/v1/merchant/commission-rules/{commission_rule}", Staff(OWNERS), Missing),
     ]
 }
 

@@ -38,6 +38,7 @@ async fn trade(app: &TestApp) -> (Shop, String) {
     let id = placed(app, &customer, &shop, 1).await;
     customer.post(&format!("{}/close", order_path(&id)), json!({})).await.expect(200);
     wait_until("four messages", async || titles(&customer).await.len() == 4).await;
+    crate::snapshot::settled(app).await;
     (shop, text(&asked["id"]).to_owned())
 }
 

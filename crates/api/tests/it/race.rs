@@ -14,6 +14,7 @@ mod restored;
 mod reverse;
 mod same_callback;
 mod same_key;
+mod webhook;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

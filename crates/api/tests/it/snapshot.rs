@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hexiao_app::prune::CONSUMERS;
 use hexiao_testkit::{Backend, TestApp, wait_until};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
@@ -37,17 +38,22 @@ fn is_watched(table: &str) -> bool {
 
 /// Waits until all that follows from what was done is done, so that rows stand still.
 pub(crate) async fn settled(app: &TestApp) {
-    const BEHIND: &str =
-        "SELECT COUNT(*) FROM outbox WHERE seq > (SELECT COALESCE(MAX(seq), 0) FROM consumer_positions)";
+    // Who has read nothing yet has no position.
+    let behind = format!(
+        "SELECT (SELECT COUNT(*) FROM consumer_positions p JOIN outbox o ON (o.tx, o.seq) > (p.tx, p.seq))
+         + CASE WHEN (SELECT COUNT(*) FROM consumer_positions) < {} AND EXISTS (SELECT 1 FROM outbox WHERE seq > 0) THEN 1 ELSE 0 END",
+        CONSUMERS.len()
+    );
+    let text = || AssertSqlSafe(behind.clone());
     let behind = async || -> sqlx::Result<i64> {
         match app.backend {
             Backend::Sqlite => {
                 let mut connection = SqliteConnection::connect(&read_only(&app.database_url)).await?;
-                sqlx::query_scalar(BEHIND).fetch_one(&mut connection).await
+                sqlx::query_scalar(text()).fetch_one(&mut connection).await
             }
             Backend::Postgres => {
                 let mut connection = PgConnection::connect(&app.database_url).await?;
-                sqlx::query_scalar(BEHIND).fetch_one(&mut connection).await
+                sqlx::query_scalar(text()).fetch_one(&mut connection).await
             }
         }
     };

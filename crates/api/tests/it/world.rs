@@ -141,6 +141,23 @@ async fn trade(app: &TestApp, shop: &Shop, customer: &Client, verifier: &Client,
     ]);
 }
 
+/// A webhook that leads nowhere, with a delivery that waits for it, and a rule for commission.
+async fn tell(owner: &Client, ids: &mut Ids) {
+    let webhooks = "/api/v1/merchant/webhooks";
+    let body = json!({"name": "ERP", "url": "http://127.0.0.1:9/hexiao", "events": ["refund.succeeded"]});
+    let webhook = text(&owner.post(webhooks, body).await.expect(201)["id"]);
+    let path = format!("{webhooks}/{webhook}");
+    let delivery = text(&owner.post(&format!("{path}/test"), json!({})).await.expect(202)["id"]);
+    let log = format!("/api/v1/merchant/webhook-deliveries/{delivery}");
+    wait_until("nobody is there", async || owner.get(&log).await.body["state"] == "failed").await;
+    // Nothing changes by itself from now on.
+    owner.patch(&path, json!({"active": false})).await.expect(200);
+    let rules = "/api/v1/merchant/commission-rules";
+    let body = json!({"basis_points": 100, "per_use_fen": 10});
+    let rule = text(&owner.post(rules, body).await.expect(201)["id"]);
+    ids.extend([("webhook", webhook), ("delivery", delivery), ("commission_rule", rule)]);
+}
+
 /// Makes it all.
 pub(crate) async fn world(app: &TestApp) -> World {
     let owner = app.owner().await;
@@ -187,6 +204,7 @@ pub(crate) async fn world(app: &TestApp) -> World {
         ("customer", customer.id.clone()),
         ("pay_account", account.await.unwrap().unwrap().id.to_string()),
     ]);
+    tell(&owner, &mut ids).await;
     trade(app, &shop, &customer, &staff["verifier"], &mut ids).await;
     let dead = dead(app, first).await;
     snapshot::settled(app).await;

@@ -42,12 +42,12 @@ fn check_password(password: &str) -> Result<(), Refusal> {
 }
 
 /// Refuses an edit of a version that is not the stored one. Without a version the last writer wins.
-fn check_version(given: Option<i64>, stored: i64) -> Result<(), Refusal> {
+pub(crate) fn check_version(given: Option<i64>, stored: i64) -> Result<(), Refusal> {
     if given.is_none_or(|given| given == stored) { Ok(()) } else { Err(Reason::Stale.into()) }
 }
 
 /// The members that differ, as `{name: [before, after]}`: the audit log's detail of an edit.
-fn changes(before: &Value, after: &Value) -> Map<String, Value> {
+pub(crate) fn changes(before: &Value, after: &Value) -> Map<String, Value> {
     let (Value::Object(before), Value::Object(after)) = (before, after) else { return Map::new() };
     let differ = after.iter().filter(|(name, value)| before.get(*name) != Some(*value));
     differ.map(|(name, value)| (name.clone(), json!([before.get(name), value]))).collect()

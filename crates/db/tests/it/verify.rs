@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::{
-    CustomerId, Id, JobId, LineId, LockId, MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId,
-    RefundId, SkuId, StockId, UseId, VoucherId,
+    CommissionRuleId, CustomerId, DeliveryId, Id, JobId, LineId, LockId, MerchantId, MessageId, OrderId,
+    PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId, VoucherId,
 };
 use hexiao_core::split::use_value_fen;
 use hexiao_db::sql::NewRow;
@@ -77,7 +77,9 @@ fn type_id(table: &str, name: &str) -> String {
         "vouchers" => text::<VoucherId>(name),
         "voucher_locks" => text::<LockId>(name),
         "redemptions" => text::<RedemptionId>(name),
-        "uses" => text::<UseId>(name),
+        "uses" | "commission_entries" => text::<UseId>(name),
+        "commission_rules" => text::<CommissionRuleId>(name),
+        "webhook_deliveries" => text::<DeliveryId>(name),
         "refunds" => text::<RefundId>(name),
         "jobs" => text::<JobId>(name),
         "messages" => text::<MessageId>(name),

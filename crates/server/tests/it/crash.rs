@@ -4,4 +4,5 @@
 mod intent;
 mod points;
 mod random;
+mod receiver;
 mod world;

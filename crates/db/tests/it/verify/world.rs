@@ -62,8 +62,8 @@ INSERT INTO vouchers (merchant_id, id, order_id, line_id, unit_no, customer_id, 
 INSERT INTO redemptions (merchant_id, id, store_id, staff_id, staff_name, method, idempotency_key, fingerprint, prepare_nonce, answer, quantity, amount_fen, occurred_at, recorded_at, undo_until, business_date)
     VALUES ({merchant}, {r1}, {store}, {staff}, 'V', 'qr', 'k1', {#print}, {#nonce}, '{}', 2, 400, 30, 30, 40, '2026-11-23');
 INSERT INTO uses (merchant_id, id, voucher_id, serial, redemption_id, store_id, staff_id, state, amount_fen, redeemed_at, business_date, matures_at, reversed_at) VALUES
-    ({merchant}, {u1}, {v1}, 1, {r1}, {store}, {staff}, 'Done', 200, 30, '2026-11-23', 200, NULL),
-    ({merchant}, {u2}, {v1}, 2, {r1}, {store}, {staff}, 'Reversed', 200, 30, '2026-11-23', 200, 35);
+    ({merchant}, {u1}, {v1}, 1, {r1}, {store}, {staff}, 'Done', 200, 29, '2026-11-23', 200, NULL),
+    ({merchant}, {u2}, {v1}, 2, {r1}, {store}, {staff}, 'Reversed', 200, 29, '2026-11-23', 200, 35);
 INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, cause, method, reason, amount_fen, attempt, booked, to_merchant, evidence, approver_id, created_at, submitted_at, succeeded_at) VALUES
     ({merchant}, {f1}, {o1}, {p1}, {customer}, 'Succeeded', 'customer', 'wechat', '', 201, 1, TRUE, FALSE, NULL, NULL, 40, 41, 42),
     ({merchant}, {f2}, {o1}, {p1}, {customer}, 'Processing', 'customer', 'wechat', '', 400, 1, TRUE, FALSE, NULL, NULL, 40, 43, NULL),
@@ -143,4 +143,16 @@ INSERT INTO refunds (merchant_id, id, order_id, payment_id, customer_id, state, 
 INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen, source_id, order_id, store_id, business_date, at) VALUES
     ({merchant}, {tm7}, 'payment', 'wechat_receivable', 'customer_liability', 50, {pm}, {o7}, {store}, '2026-11-23', 20),
     ({merchant}, {tm8}, 'late_payment', 'wechat_receivable', 'suspense', 60, {pm}, {o8}, {store}, '2026-11-23', 20);
+INSERT INTO commission_rules (merchant_id, id, product_id, basis_points, per_use_fen, started_at, ended_at) VALUES
+    ({merchant}, {rule}, NULL, 525, 3, 28, 30), ({merchant}, {rule2}, NULL, 500, 0, 1000, NULL);
+INSERT INTO commission_entries (merchant_id, use_id, redemption_id, store_id, staff_id, product_id, rule_id, basis_points, per_use_fen, worth_fen, amount_fen, state, business_date, matures_at, created_at, reversed_at) VALUES
+    ({merchant}, {u1}, {r1}, {store}, {staff}, {product}, {rule}, 525, 3, 200, 14, 'Pending', '2026-11-23', 200, 29, NULL),
+    ({merchant}, {u2}, {r1}, {store}, {staff}, {product}, {rule}, 525, 3, 200, 14, 'Reversed', '2026-11-23', 200, 29, 35);
+INSERT INTO webhooks (merchant_id, id, name, url, events, state, active_since, secret_cipher, version, created_at, updated_at) VALUES
+    ({merchant}, {w1}, 'W', 'https://a.example/', '[]', 'Active', 1, {#code}, 1, 1, 1), ({merchant}, {w2}, 'W', 'https://b.example/', '[]', 'Paused', 1, {#code}, 1, 1, 1);
+INSERT INTO outbox (merchant_id, topic, subject_id, payload, at) VALUES ({merchant}, 'voucher.issued', {o1}, '{}', 21);
+INSERT INTO webhook_deliveries (merchant_id, id, webhook_id, event_id, event, source_seq, body, state, tries, failures, log, next_at, leased, lease, created_at, finished_at)
+    SELECT {merchant}, {d1}, {w1}, {event}, 'voucher.issued', MAX(seq), '{}', 'Delivered', 1, 0, '[]', CAST(NULL AS BIGINT), FALSE, 1, 21, 22 FROM outbox;
+INSERT INTO webhook_deliveries (merchant_id, id, webhook_id, event_id, event, source_seq, body, state, tries, failures, log, next_at, leased, lease, created_at)
+    SELECT {merchant}, {d2}, {w2}, {event}, 'voucher.issued', MAX(seq), '{}', 'Pending', 0, 0, '[]', 22, FALSE, 0, 21 FROM outbox;
 ";

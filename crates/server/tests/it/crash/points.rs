@@ -225,6 +225,14 @@ points! {
     inbox_before_commit: "inbox.before_commit",
     inbox_after_commit: "inbox.after_commit",
     job_claimed: "job.claimed",
+    webhook_feed_before_commit: "webhook_feed.before_commit",
+    webhook_feed_after_commit: "webhook_feed.after_commit",
+    webhook_send_before_call: "webhook_send.before_call",
+    webhook_send_after_call: "webhook_send.after_call",
+    webhook_record_before_commit: "webhook_record.before_commit",
+    webhook_record_after_commit: "webhook_record.after_commit",
+    commission_before_commit: "commission.before_commit",
+    commission_after_commit: "commission.after_commit",
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hexiao_core::id::{Id as _, StoreId};
+use hexiao_core::id::{EventId, Id as _, StoreId};
 use hexiao_db::{Db, DbError, sql, transact};
 use hexiao_server::config::Config;
 use hexiao_server::simulator;
@@ -13,6 +13,7 @@ use hexiao_wechat_sim::{PayArgs, RefundStatus, SimHandle, TradeState};
 use serde_json::{Value, json};
 
 use super::intent::{Intent, What};
+use super::receiver::Receiver;
 use crate::support::{Port, eventually};
 
 /// The longest that stuck work may take to go on.
@@ -23,12 +24,19 @@ pub const PRICE_FEN: i64 = 1000;
 const OWNER: &str = "13800000001";
 const VERIFIER: &str = "13900000001";
 
+/// Rows of the outbox that a consumer has not read.
+const UNREAD: &str = "SELECT (SELECT COUNT(*) FROM consumer_positions p JOIN outbox o ON (o.tx, o.seq) > (p.tx, p.seq))
+         + CASE WHEN (SELECT COUNT(*) FROM consumer_positions) < 3 AND EXISTS (SELECT 1 FROM outbox WHERE seq > 0) THEN 1 ELSE 0 END AS n";
+/// Deliveries that have not arrived.
+const UNSENT: &str = "SELECT COUNT(*) AS n FROM webhook_deliveries WHERE state <> 'Delivered'";
+
 /// Everything but the server.
 pub struct World {
     pub sim: SimHandle,
     pub verifier: Client,
     pub store: StoreId,
     sku: String,
+    receiver: Receiver,
     data: tempfile::TempDir,
     database: TestDatabaseUrl,
     port: Port,
@@ -56,6 +64,7 @@ impl World {
             verifier: nobody.clone(),
             store: StoreId::from_uuid(uuid::Uuid::nil()),
             sku: String::new(),
+            receiver: Receiver::start().await,
             data,
             database,
             port,
@@ -67,6 +76,11 @@ impl World {
         let staff = json!({"name": "小李", "phone": VERIFIER, "password": PASSWORD, "role": "verifier", "store_ids": [world.store]});
         owner.post("/api/v1/merchant/staff", staff).await.expect(201);
         world.verifier = sign_in(&nobody, VERIFIER).await;
+        let events = ["redemption.created", "redemption.reversed", "voucher.issued", "refund.succeeded"];
+        let webhook = json!({"name": "ERP", "url": world.receiver.url, "events": events});
+        owner.post("/api/v1/merchant/webhooks", webhook).await.expect(201);
+        let rule = json!({"basis_points": 500, "per_use_fen": 10});
+        owner.post("/api/v1/merchant/commission-rules", rule).await.expect(201);
         (world, server)
     }
 
@@ -199,13 +213,17 @@ impl World {
         db.close().await;
     }
 
-    /// Waits until every message has arrived: a server that holds would find them at once.
+    /// Waits until every message and webhook has arrived: a server that holds would find them at once.
     pub async fn no_news(&self) {
-        let query = "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq WHERE m.source_seq IS NULL";
+        let messages = "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq WHERE m.source_seq IS NULL";
         let db = self.db().await;
         eventually("messages arrive", PATIENCE, async || {
-            let row = sql::row(db.reader(), query, vec![]).await.unwrap().unwrap();
-            row.get::<i64>("n").unwrap() == 0
+            let mut left = 0;
+            for query in [messages, UNREAD, UNSENT] {
+                let row = sql::row(db.reader(), query, vec![]).await.unwrap().unwrap();
+                left += row.get::<i64>("n").unwrap();
+            }
+            left == 0
         })
         .await;
         db.close().await;
@@ -214,7 +232,9 @@ impl World {
     /// Waits until nothing is left to do: no job is due, every message has arrived, every refund is through, and
     /// what is over here is over at WeChat.
     pub async fn drained(&self) {
-        const LEFT: [(&str, &str); 5] = [
+        const LEFT: [(&str, &str); 7] = [
+            ("rows of the outbox", UNREAD),
+            ("webhooks", UNSENT),
             (
                 "jobs",
                 "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Running' OR (state = 'Ready' AND run_at <= $1)",
@@ -240,7 +260,8 @@ impl World {
             let now = hexiao_core::time::Timestamp::from_micros(chrono::Utc::now().timestamp_micros());
             left.clear();
             for (what, query) in LEFT {
-                let row = sql::row(db.reader(), query, hexiao_db::params![now]).await.unwrap().unwrap();
+                let values = if query.contains("$1") { hexiao_db::params![now] } else { Vec::new() };
+                let row = sql::row(db.reader(), query, values).await.unwrap().unwrap();
                 match row.get::<i64>("n").unwrap() {
                     0 => {}
                     n => left.push_str(&format!("{n} {what} ")),
@@ -266,6 +287,20 @@ impl World {
         let messages =
             rows("SELECT (SELECT COUNT(*) FROM messages) - (SELECT COUNT(*) FROM outbox) AS n").await;
         assert_eq!(messages[0].get::<i64>("n").unwrap(), 0, "messages without cause");
+        let untold = rows(
+            "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN webhook_deliveries d ON d.source_seq = o.seq
+             WHERE d.id IS NULL AND o.topic IN ('redemption.created', 'redemption.reversed', 'voucher.issued', 'refund.succeeded')",
+        )
+        .await;
+        assert_eq!(untold[0].get::<i64>("n").unwrap(), 0, "events that no webhook was told of");
+        let event = |row: &hexiao_db::row::Row| row.get::<EventId>("event_id").unwrap().to_string();
+        let mut events: Vec<String> =
+            rows("SELECT event_id FROM webhook_deliveries").await.iter().map(event).collect();
+        events.sort_unstable();
+        assert_eq!(events, self.receiver.events(), "told here and heard there");
+        let earned =
+            rows("SELECT (SELECT COUNT(*) FROM uses) - (SELECT COUNT(*) FROM commission_entries) AS n").await;
+        assert_eq!(earned[0].get::<i64>("n").unwrap(), 0, "uses without commission");
         let payments =
             rows("SELECT order_id FROM payment_orders GROUP BY order_id HAVING COUNT(*) > 1").await;
         assert!(payments.is_empty(), "an order with two payments");
