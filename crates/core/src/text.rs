@@ -316,6 +316,14 @@ fn ascii_digits(group: &str) -> Option<String> {
     group.chars().map(|c| digit_value(c).map(|value| char::from(b'0' + value))).collect()
 }
 
+/// Masks what somebody calls themselves: the first character, and that there is more.
+#[must_use]
+pub fn mask_name(name: &str) -> String {
+    let mut chars = name.chars();
+    let first = chars.next().map(String::from).unwrap_or_default();
+    if chars.next().is_none() && first.is_empty() { first } else { first + "**" }
+}
+
 /// Masks a stored phone number: `138****1234`. Any other length keeps at most its last 4 characters.
 #[must_use]
 pub fn mask_phone(phone: &str) -> String {

@@ -103,6 +103,45 @@ impl FromRow for LockRow {
     }
 }
 
+/// A refused attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptRow {
+    /// Where.
+    pub store_name: String,
+    /// By whom.
+    pub staff_id: StaffId,
+    /// Their name.
+    pub staff_name: String,
+    /// With which device, as it claims.
+    pub device: Option<String>,
+    /// At which step.
+    pub step: String,
+    /// How the voucher was shown.
+    pub method: String,
+    /// Why.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl FromRow for AttemptRow {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            store_name: row.get("store_name")?,
+            staff_id: row.get("staff_id")?,
+            staff_name: row.get("staff_name")?,
+            device: row.get("device")?,
+            step: row.get("step")?,
+            method: row.get("method")?,
+            reason: row.get("reason")?,
+            message: row.get("message")?,
+            at: row.get("at")?,
+        })
+    }
+}
+
 /// What the customer was told.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -144,6 +183,8 @@ pub struct Evidence {
     pub events: Vec<EventRow>,
     /// What was used, also what was undone.
     pub uses: Vec<UsedRow>,
+    /// What was refused, in whichever store of the merchant.
+    pub attempts: Vec<AttemptRow>,
     /// Refunds of the order.
     pub refunds: Vec<Refund>,
     /// What is or was kept.
@@ -173,6 +214,7 @@ pub async fn collect(c: &impl Conn, scope: &StoreScope, id: VoucherId) -> Result
         payment: payments::of_order(c, merchant, order.id).await?,
         events: orders::events(c, merchant, order.id).await?,
         uses: uses(c, merchant, id).await?,
+        attempts: attempts(c, merchant, id).await?,
         refunds: refunds::of_orders(c, merchant, &[order.id]).await?,
         locks: locks(c, merchant, id).await?,
         transfers: transfers(c, merchant, order.id).await?,
@@ -190,6 +232,15 @@ async fn uses(c: &impl Conn, merchant: MerchantScope, id: VoucherId) -> Result<V
                 JOIN redemptions r ON r.merchant_id = u.merchant_id AND r.id = u.redemption_id
                 LEFT JOIN staff t ON t.merchant_id = u.merchant_id AND t.id = u.reversed_by
                 WHERE u.merchant_id = $1 AND u.voucher_id = $2 ORDER BY u.redeemed_at, u.serial, u.id LIMIT $3";
+    sql::list(c, text, params![merchant.merchant_id(), id, MAX_ROWS]).await
+}
+
+async fn attempts(c: &impl Conn, merchant: MerchantScope, id: VoucherId) -> Result<Vec<AttemptRow>> {
+    let text = "SELECT a.staff_id, a.device, a.step, a.method, a.reason, a.message, a.at, s.name AS store_name, t.name AS staff_name
+                FROM redemption_attempts a
+                JOIN stores s ON s.merchant_id = a.merchant_id AND s.id = a.store_id
+                JOIN staff t ON t.merchant_id = a.merchant_id AND t.id = a.staff_id
+                WHERE a.merchant_id = $1 AND a.voucher_id = $2 ORDER BY a.at, a.id LIMIT $3";
     sql::list(c, text, params![merchant.merchant_id(), id, MAX_ROWS]).await
 }
 

@@ -1,6 +1,9 @@
 //! Vouchers and their redemption: customers show, staff redeem, headquarters look.
 
+mod attempts;
 mod customer;
+mod evidence;
+mod evidence_page;
 mod merchant;
 mod staff;
 mod views;
@@ -10,5 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::router::ApiState;
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().merge(customer::routes()).merge(staff::routes()).merge(merchant::routes())
+    OpenApiRouter::new()
+        .merge(customer::routes())
+        .merge(staff::routes())
+        .merge(merchant::routes())
+        .merge(attempts::routes())
+        .merge(evidence::routes())
 }

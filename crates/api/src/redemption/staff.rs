@@ -11,16 +11,13 @@ use hexiao_core::id::{OrderId, RedemptionId, StoreId, VoucherId};
 use hexiao_core::reason::Refusal;
 use hexiao_core::redeem::{Atomicity, Attention, MAX_ITEMS};
 use hexiao_core::voucher::voucher_status;
-use hexiao_db::redemptions;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::views::{
-    AttemptView, ConfirmedView, ItemResultView, RedemptionQuery, RedemptionView, device, list_view,
-};
-use crate::cursor::{List, PageQuery};
+use super::views::{ConfirmedView, ItemResultView, RedemptionQuery, RedemptionView, device, list_view};
+use crate::cursor::List;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{IdempotencyKey, Json, Path, Query, Staff};
 use crate::fields::Line;
@@ -32,7 +29,6 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(prepare_redemption))
         .routes(routes!(confirm_redemption, list_staff_redemptions))
         .routes(routes!(reverse_redemption))
-        .routes(routes!(list_staff_attempts))
 }
 
 /// What was scanned or typed: exactly one of the two.
@@ -293,19 +289,4 @@ async fn list_staff_redemptions(
 ) -> ApiResult<JsonBody<List<RedemptionView>>> {
     staff.require(Capability::ReadOrders)?;
     Ok(JsonBody(list_view(state.app.db.reader(), &staff.scope, query).await?))
-}
-
-/// Refused attempts in the stores in scope, newest first.
-#[utoipa::path(get, path = "/api/v1/staff/redemption-attempts", tag = "staff", security(("bearer" = [])), params(PageQuery),
-    responses((status = 200, body = List<AttemptView>)))]
-async fn list_staff_attempts(
-    State(state): State<ApiState>,
-    Staff(staff): Staff,
-    Query(page): Query<PageQuery>,
-) -> ApiResult<JsonBody<List<AttemptView>>> {
-    staff.require(Capability::ReadOrders)?;
-    let found = redemptions::attempts(state.app.db.reader(), &staff.scope, &page.request()?)
-        .await
-        .map_err(ApiError::from)?;
-    Ok(JsonBody(List::of(found, AttemptView::from)))
 }

@@ -6,7 +6,7 @@ use hexiao_core::scope::{MerchantScope, StoreScope};
 use hexiao_core::time::Timestamp;
 use hexiao_db::Conn;
 use hexiao_db::page::PageRequest;
-use hexiao_db::redemptions::{self, AttemptRow, Filter, RedemptionItem, RedemptionRow};
+use hexiao_db::redemptions::{self, Filter, RedemptionItem, RedemptionRow};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -108,43 +108,6 @@ impl From<RedemptionItem> for RedemptionItemView {
             code_last4: i.code_last4,
             serials: i.serials,
             reversed: i.reversed,
-        }
-    }
-}
-
-/// A refused attempt.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AttemptView {
-    pub id: String,
-    #[schema(value_type = String)]
-    pub store_id: StoreId,
-    #[schema(value_type = String)]
-    pub verifier_id: StaffId,
-    /// prepare, confirm or reverse.
-    pub step: String,
-    pub method: String,
-    #[schema(value_type = Option<String>, required)]
-    pub voucher_id: Option<VoucherId>,
-    #[schema(required)]
-    pub code_last4: Option<String>,
-    pub reason: String,
-    pub message: String,
-    pub at: At,
-}
-
-impl From<AttemptRow> for AttemptView {
-    fn from(a: AttemptRow) -> Self {
-        Self {
-            id: a.id.to_string(),
-            store_id: a.store_id,
-            verifier_id: a.staff_id,
-            step: a.step,
-            method: a.method,
-            voucher_id: a.voucher_id,
-            code_last4: a.code_last4,
-            reason: a.reason,
-            message: a.message,
-            at: at(a.at),
         }
     }
 }

@@ -9,6 +9,7 @@ mod bad_input;
 mod batches;
 mod commission;
 mod contract;
+mod evidence;
 mod jobs;
 mod limits;
 mod machine;

@@ -51,6 +51,7 @@ const COUNTER: &[&str] = &["owner", "operator", "store_manager", "verifier"];
 const MANAGERS: &[&str] = &["owner", "operator", "store_manager"];
 const HEADQUARTERS: &[&str] = &["owner", "operator", "finance"];
 const MERCHANDISERS: &[&str] = &["owner", "operator"];
+const DETECTIVES: &[&str] = &["owner", "operator", "finance", "store_manager"];
 const OWNERS: &[&str] = &["owner"];
 const BOOKKEEPERS: &[&str] = &["owner", "finance"];
 
@@ -423,7 +424,10 @@ fn counter() -> Vec<Operation> {
         // The token of somebody else is refused before the store in the body is looked for.
         post("/api/v1/staff/redemptions", Staff(COUNTER), Refused).with(confirm),
         get("/api/v1/staff/redemptions", Staff(EVERYONE), Own),
-        get("/api/v1/staff/redemption-attempts", Staff(EVERYONE), Own),
+        get("/api/v1/staff/redemption-attempts?verdict=all", Staff(EVERYONE), Own),
+        get("/api/v1/merchant/redemption-attempts?verdict=all", Staff(EVERYONE), Own),
+        get("/api/v1/merchant/vouchers/{voucher}/evidence", Staff(DETECTIVES), Missing),
+        get("/api/v1/merchant/vouchers/{voucher}/evidence.html", Staff(DETECTIVES), Missing),
         post("/api/v1/staff/redemptions/{redemption}/reverse", Staff(COUNTER), Missing).with(undo),
     ]
 }

@@ -78,7 +78,8 @@ impl<'a> Sweep<'a> {
                 let name = parameter["name"].as_str().unwrap_or_default();
                 let row = name.strip_suffix("_id").unwrap_or_default();
                 if let Some(id) = self.world.ids.get(row) {
-                    paths.push(format!("{path}?{name}={id}"));
+                    let joint = if path.contains('?') { '&' } else { '?' };
+                    paths.push(format!("{path}{joint}{name}={id}"));
                 }
             }
         }
