@@ -22,6 +22,30 @@ pub struct Settings {
     pub dev: bool,
     /// How long a job stays with the worker that claimed it before another one may take it over.
     pub job_lease: chrono::Duration,
+    /// How long what is kept for its time is kept.
+    pub retention: Retention,
+}
+
+/// How long rows are kept that are evidence for a time only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Days for refused attempts to redeem: at least [`Retention::ATTEMPTS_DAYS`].
+    pub attempts_days: u32,
+    /// Days for the audit log: at least [`Retention::AUDIT_DAYS`].
+    pub audit_days: u32,
+}
+
+impl Retention {
+    /// Six months.
+    pub const ATTEMPTS_DAYS: u32 = 184;
+    /// Three years.
+    pub const AUDIT_DAYS: u32 = 1_096;
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { attempts_days: Self::ATTEMPTS_DAYS, audit_days: Self::AUDIT_DAYS }
+    }
 }
 
 /// The use cases' context. Cheap to clone.

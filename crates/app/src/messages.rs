@@ -2,6 +2,7 @@
 
 use hexiao_core::id::{CustomerId, MerchantId, OrderId};
 use hexiao_core::money::Money;
+use hexiao_core::rule::ExpiryPolicy;
 use hexiao_core::scope::CustomerScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::messages::{self, Message};
@@ -54,6 +55,25 @@ pub enum Happened {
         quantity: i64,
         /// Where.
         store_name: String,
+        /// Their time is over: they can't be used, and are settled as the rule says.
+        #[serde(default)]
+        expired: bool,
+    },
+    /// Vouchers with unused uses end soon.
+    Expiring {
+        /// Which products, how many uses, and their last minute.
+        items: Vec<(String, i64, String)>,
+        /// What becomes of them then, if it is the same for all.
+        on_expiry: Option<ExpiryPolicy>,
+    },
+    /// Uses were not used in time.
+    Expired {
+        /// Which products, and how many uses: their money goes back.
+        refunded: Vec<(String, i64)>,
+        /// How much.
+        refund_fen: i64,
+        /// Which products, and how many uses: they are lost.
+        forfeited: Vec<(String, i64)>,
     },
     /// A refund was asked for.
     RefundCreated {
@@ -86,6 +106,8 @@ impl Happened {
             Self::LatePayment { .. } => "payment.late",
             Self::Redeemed { .. } => "redemption.created",
             Self::Reversed { .. } => "redemption.reversed",
+            Self::Expiring { .. } => "voucher.expiring",
+            Self::Expired { .. } => "voucher.expired",
             Self::RefundCreated { .. } => "refund.created",
             Self::RefundSucceeded { .. } | Self::RefundPaidByHand { .. } => "refund.succeeded",
             Self::RefundStuck { .. } => "refund.stuck",
@@ -109,11 +131,36 @@ impl Happened {
                 format!("订单 {number} 关闭后收到您的付款 {}，将原路退回。", yuan(amount_fen)),
             ),
             Self::Redeemed { items, store_name } => {
-                let what: Vec<String> = items.iter().map(|(name, n)| format!("「{name}」{n} 次")).collect();
-                ("核销成功", format!("您在「{store_name}」使用了{}。", what.join("、")))
+                ("核销成功", format!("您在「{store_name}」使用了{}。", uses(items)))
             }
-            Self::Reversed { quantity, store_name } => {
+            Self::Reversed { quantity, store_name, expired: true } => (
+                "核销已撤销",
+                format!("「{store_name}」撤销了 {quantity} 次核销。券已过期，将按购买时的规则处理。"),
+            ),
+            Self::Reversed { quantity, store_name, expired: false } => {
                 ("核销已撤销", format!("「{store_name}」撤销了 {quantity} 次核销，次数已恢复。"))
+            }
+            Self::Expiring { items, on_expiry } => {
+                let what: Vec<String> = items
+                    .iter()
+                    .map(|(name, n, last)| format!("「{name}」{n} 次（{last} 前有效）"))
+                    .collect();
+                let then = match on_expiry {
+                    Some(ExpiryPolicy::Refund) => "到期后未使用的部分自动退款。",
+                    Some(ExpiryPolicy::Forfeit) => "到期后未使用的部分作废。",
+                    None => "到期后未使用的部分按购买时的规则处理。",
+                };
+                ("券快到期了", format!("您有{}，请尽快使用。{then}", what.join("、")))
+            }
+            Self::Expired { refunded, refund_fen, forfeited } => {
+                let mut body = String::new();
+                if !refunded.is_empty() {
+                    body += &format!("{}已过期，{} 将原路退回。", uses(refunded), yuan(refund_fen));
+                }
+                if !forfeited.is_empty() {
+                    body += &format!("{}已过期，按购买时的规则作废。", uses(forfeited));
+                }
+                ("券已过期", body)
             }
             Self::RefundCreated { amount_fen } => {
                 ("退款已申请", format!("退款 {} 已申请，将原路退回。", yuan(amount_fen)))
@@ -129,6 +176,12 @@ impl Happened {
             }
         }
     }
+}
+
+/// `「双人套餐」2 次、「洗剪吹」1 次`
+fn uses(items: &[(String, i64)]) -> String {
+    let what: Vec<String> = items.iter().map(|(name, n)| format!("「{name}」{n} 次")).collect();
+    what.join("、")
 }
 
 /// What a row of the outbox holds.

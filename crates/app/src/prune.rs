@@ -1,10 +1,11 @@
 //! Deletes what nobody needs any more, in small batches that keep no request waiting.
 //!
-//! What is evidence stays: orders, money, redemptions, the audit log, and the idempotency keys, which live as long as
-//! what they made. Dead jobs stay until a person has dealt with them.
+//! What is evidence stays: orders, money, redemptions. Refused attempts and the audit log are evidence for a time, which
+//! the installation may make longer. Dead jobs stay until a person has dealt with them.
 
 use chrono::Duration;
 use hexiao_core::time::Timestamp;
+use hexiao_db::retention::{self, Kept};
 use hexiao_db::{jobs, outbox, sessions, transact, webhooks as deliveries};
 
 use crate::context::App;
@@ -17,6 +18,8 @@ pub const OUTBOX_DAYS: i64 = 7;
 pub const JOB_DAYS: i64 = 7;
 /// Days for which a session is kept after it ended.
 pub const SESSION_DAYS: i64 = 30;
+/// Days for which an idempotency key is kept: longer than any client repeats a request. (Redemptions keep their own.)
+pub const KEY_DAYS: i64 = 90;
 
 /// Days for which what was sent to webhooks is kept after it was over.
 pub const DELIVERY_DAYS: i64 = 30;
@@ -42,11 +45,21 @@ impl App {
             Ok::<_, AppError>(deliveries::prune(&tx, before(DELIVERY_DAYS), BATCH).await?)
         });
         let (jobs, sessions, deliveries) = (jobs?, sessions?, deliveries?);
-        let all = events + jobs + sessions + deliveries;
+        let retention = self.settings.retention;
+        let attempts = self.prune_kept(Kept::Attempts, before(retention.attempts_days.into())).await?;
+        let audit = self.prune_kept(Kept::Audit, before(retention.audit_days.into())).await?;
+        let keys = self.prune_kept(Kept::Keys, before(KEY_DAYS)).await?;
+        let all = events + jobs + sessions + deliveries + attempts + audit + keys;
         if all > 0 {
-            tracing::info!(events, jobs, sessions, deliveries, "deleted what is no longer needed");
+            tracing::info!(events, jobs, sessions, deliveries, attempts, audit, keys, "deleted what is no longer needed");
         }
         Ok(usize::try_from(all).unwrap_or(usize::MAX))
+    }
+
+    async fn prune_kept(&self, kept: Kept, before: Timestamp) -> Result<u64> {
+        transact!(self.db, |tx| async {
+            Ok::<_, AppError>(retention::prune(&tx, kept, before, BATCH).await?)
+        })
     }
 
     async fn prune_outbox(&self, before: Timestamp) -> Result<u64> {

@@ -240,7 +240,8 @@ async fn write(
             at: now,
         });
         if let Some(loaded) = vouchers.get(&voucher_id) {
-            let what = Happened::Reversed { quantity, store_name: store.name.clone() };
+            let expired = now >= loaded.voucher.valid_to;
+            let what = Happened::Reversed { quantity, store_name: store.name.clone(), expired };
             let customer = loaded.voucher.customer_id;
             happened.push(messages::event_for(
                 store.merchant_id,

@@ -13,6 +13,7 @@ use hexiao_core::payment::{
     AnomalyKind, PaidFacts, PaymentFacts, PaymentState, SettleVerdict, judge_settlement,
 };
 use hexiao_core::refund::RefundCause;
+use hexiao_core::reminder::{self, Hours};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::orders::{self, Actor, Order};
@@ -250,14 +251,20 @@ pub(crate) async fn pay_orders(
     }
     let ids: Vec<OrderId> = dues.iter().map(|due| due.order.id).collect();
     let to = OrderState::PendingPayment.after(OrderEvent::Pay)?;
-    orders::mark_paid(tx, merchant, &ids, to, now).await?;
     let reservations = stock::open_reservations(tx, merchant, &ids).await?;
     let entry_ids: Vec<_> = reservations.iter().map(|_| new_id()).collect();
     stock::commit(tx, merchant, &reservations, &entry_ids, now).await?;
     let lines = orders::lines(tx, merchant, &ids).await?;
     let open: Vec<&Order> = dues.iter().map(|due| due.order).collect();
-    issue_vouchers(app, tx, merchant, &open, &lines, now).await?;
     let stores = store_facts::of(tx, merchant, &open.iter().map(|o| o.store_id).collect::<Vec<_>>()).await?;
+    let ends = issue_vouchers(app, tx, merchant, &open, &lines, now).await?;
+    let remind = |order: &Order| {
+        let hours = Hours::of(order.id, stores.get(&order.store_id)?.business_day.zone);
+        let ends = ends.get(&order.id)?.iter();
+        ends.filter_map(|(valid_to, moves)| reminder::next_look(*valid_to, *moves, now, hours)).min()
+    };
+    let paid: Vec<(OrderId, Option<Timestamp>)> = open.iter().map(|o| (o.id, remind(o))).collect();
+    orders::mark_paid(tx, merchant, &paid, to, now).await?;
     let (mut postings, mut events, mut happened) = (Vec::new(), Vec::new(), Vec::new());
     for Due { order, payment_id, amount, actor } in dues {
         let store = stores.get(&order.store_id);

@@ -20,7 +20,8 @@ use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::keys::{entropy, new_id};
 
-/// Issues one voucher for each unit of the lines of orders that were just paid.
+/// Issues one voucher for each unit of the lines of orders that were just paid; when those of
+/// each order end, and whether that may move.
 pub(crate) async fn issue_vouchers(
     app: &App,
     tx: &Tx,
@@ -28,17 +29,19 @@ pub(crate) async fn issue_vouchers(
     orders: &[&Order],
     lines: &[Line],
     now: Timestamp,
-) -> Result<()> {
+) -> Result<BTreeMap<OrderId, Vec<(Timestamp, bool)>>> {
     let rules = vouchers::rules(tx, merchant, &lines.iter().map(|l| l.rule_id).collect::<Vec<_>>()).await?;
     let by_id: BTreeMap<OrderId, &Order> = orders.iter().map(|o| (o.id, *o)).collect();
     let units: i64 = lines.iter().map(|l| i64::from(l.quantity)).sum();
     let mut codes = fresh_codes(app, tx, merchant, usize::try_from(units).unwrap_or(0)).await?;
     let mut issued = Vec::new();
+    let mut ends: BTreeMap<OrderId, Vec<(Timestamp, bool)>> = BTreeMap::new();
     for line in lines {
         let (Some(order), Some(rule)) = (by_id.get(&line.order_id), rules.get(&line.rule_id)) else {
             return Err(AppError::Internal(format!("line {} has no order or rule", line.id)));
         };
         let (valid_from, valid_to) = rule.validity_from(now);
+        ends.entry(order.id).or_default().push((valid_to, rule.end_moves()));
         let weights = vec![1; usize::try_from(line.quantity).unwrap_or(0)];
         let amounts = split_by_largest_remainder(line.pay.as_fen(), &weights).unwrap_or_default();
         for (unit_no, amount) in (1..).zip(amounts) {
@@ -53,7 +56,7 @@ pub(crate) async fn issue_vouchers(
         }
     }
     vouchers::insert(tx, &issued).await.map_err(code_taken)?;
-    Ok(())
+    Ok(ends)
 }
 
 /// Another transaction issued the same code since we looked: draw again.

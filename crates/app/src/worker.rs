@@ -1,4 +1,5 @@
-//! The worker: what goes on by itself. Closes expired orders, runs jobs, delivers messages, deletes what is old.
+//! The worker: what goes on by itself. Closes expired orders, runs jobs, delivers messages, does what time brings
+//! (maturity, expiry, reminders), deletes what is old.
 //!
 //! Reconcilers take no input and jobs carry their own lease, so that any number of workers may run on one database
 //! and a killed one leaves nothing stuck.
@@ -49,9 +50,16 @@ impl App {
         let mut prune = tokio::time::interval_at(Instant::now() + RECONCILE, PRUNE);
         // When the next batch of old rows may go: one for each tick, however busy the worker is.
         let mut next_batch: Option<Instant> = None;
+        // When the next round of what time brings is made: one for each tick, however much is due.
+        let mut next_round = Instant::now();
         while !stop.is_cancelled() {
             if reconcile.tick().now_or_never().is_some() {
                 part("reconcile", self.adopt_orphans()).await;
+                part("count dead jobs", self.count_dead_jobs()).await;
+            }
+            if next_round <= Instant::now() {
+                self.settle_time().await;
+                next_round = Instant::now() + TICK;
             }
             if prune.tick().now_or_never().is_some() {
                 next_batch = Some(Instant::now());
@@ -79,6 +87,21 @@ impl App {
         let commission = part("commission", self.count_commission()).await;
         let matured = part("matured commission", self.mature_commission()).await;
         closed + jobs + messages + webhooks + commission + matured
+    }
+
+    /// One round of what time brings; how much there was.
+    pub async fn settle_time(&self) -> usize {
+        let matured = part("maturity", self.mature_uses()).await;
+        let expired = part("expiry", self.expire_vouchers()).await;
+        let reminded = part("reminders", self.remind_customers()).await;
+        matured + expired + reminded
+    }
+
+    /// Tells the metrics how many jobs gave up.
+    async fn count_dead_jobs(&self) -> Result<usize> {
+        let dead = jobs::dead(self.db.reader()).await?;
+        metrics::gauge!("jobs_dead").set(u32::try_from(dead).unwrap_or(u32::MAX));
+        Ok(0)
     }
 
     /// Gives payments and refunds that lost their job a new one.

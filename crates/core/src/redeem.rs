@@ -433,6 +433,7 @@ mod tests {
                 stores: StoreSet::All,
                 binding: Binding::AnyInScope,
                 refund: RefundPolicy::AnyTime,
+                on_expiry: None,
                 zone: chrono_tz::Tz::Asia__Shanghai,
             },
             amount: Money::fen(100),

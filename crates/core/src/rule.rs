@@ -89,6 +89,16 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What becomes of uses that nobody used in time.
+    pub enum ExpiryPolicy {
+        /// 过期自动退: their money goes back by itself.
+        Refund = "refund",
+        /// 过期作废
+        Forfeit = "forfeit",
+    }
+}
+
 /// The stores of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -160,6 +170,10 @@ pub struct RedemptionRule {
     pub binding: Binding,
     /// Refunds.
     pub refund: RefundPolicy,
+    /// What becomes of unused uses at the end, where the refund policy does not say it already: see
+    /// [`RedemptionRule::expiry_policy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_expiry: Option<ExpiryPolicy>,
     /// Zone in which its days of validity begin and end. Windows and days of use are those of the store.
     pub zone: Tz,
 }
@@ -179,7 +193,33 @@ const fn one() -> u32 {
     1
 }
 
+/// What becomes of unused uses where nothing else was agreed: what can be had back at any time goes back by itself.
+pub const fn default_expiry_policy(refund: RefundPolicy) -> ExpiryPolicy {
+    match refund {
+        RefundPolicy::AnyTime => ExpiryPolicy::Refund,
+        RefundPolicy::BeforeExpiry | RefundPolicy::None => ExpiryPolicy::Forfeit,
+    }
+}
+
 impl RedemptionRule {
+    /// What becomes of uses that nobody used in time.
+    pub fn expiry_policy(&self) -> ExpiryPolicy {
+        self.on_expiry.unwrap_or(default_expiry_policy(self.refund))
+    }
+
+    /// Whether its end moves when it is first used.
+    pub const fn end_moves(&self) -> bool {
+        match self.validity {
+            Validity::FromActivation { .. } => true,
+            Validity::FromPayment { .. } | Validity::Fixed { .. } => false,
+        }
+    }
+
+    /// Whether any of its uses may ever be refunded: through WeChat, so within a year.
+    pub fn may_refund(&self) -> bool {
+        self.refund != RefundPolicy::None || self.expiry_policy() == ExpiryPolicy::Refund
+    }
+
     /// What is wrong with the rule, as problems of the fields under `path`.
     pub fn problems(&self, path: &str) -> Vec<FieldError> {
         let mut out = Vec::new();
@@ -193,9 +233,7 @@ impl RedemptionRule {
             Validity::FromPayment { days } if *days == 0 || *days > 3650 => {
                 wrong("validity.days", "有效天数应为 1–3650");
             }
-            Validity::FromPayment { days }
-                if self.refund != RefundPolicy::None && *days > MAX_REFUNDABLE_DAYS =>
-            {
+            Validity::FromPayment { days } if self.may_refund() && *days > MAX_REFUNDABLE_DAYS => {
                 wrong("validity.days", "可退款的商品有效期最长 350 天（微信只支持一年内退款）");
             }
             Validity::FromActivation { days, activate_within_days }
@@ -204,7 +242,7 @@ impl RedemptionRule {
                 wrong("validity.days", "有效天数和激活期限应为 1–3650");
             }
             Validity::FromActivation { days, activate_within_days }
-                if self.refund != RefundPolicy::None && days + activate_within_days > MAX_REFUNDABLE_DAYS =>
+                if self.may_refund() && days + activate_within_days > MAX_REFUNDABLE_DAYS =>
             {
                 wrong(
                     "validity.activate_within_days",
@@ -213,6 +251,9 @@ impl RedemptionRule {
             }
             Validity::Fixed { from, to } if from > to => wrong("validity.to", "结束日期不能早于开始日期"),
             Validity::FromPayment { .. } | Validity::FromActivation { .. } | Validity::Fixed { .. } => {}
+        }
+        if self.refund == RefundPolicy::AnyTime && self.expiry_policy() == ExpiryPolicy::Forfeit {
+            wrong("on_expiry", "随时退的商品过期后自动退款；要过期作废，请选择过期前可退或不可退");
         }
         if self.usable.len() > 21 {
             wrong("usable", "可用时段最多 21 个");
@@ -372,6 +413,13 @@ impl RedemptionRule {
             }
             .to_owned(),
         );
+        out.push(
+            match self.expiry_policy() {
+                ExpiryPolicy::Refund => "过期自动退",
+                ExpiryPolicy::Forfeit => "过期作废",
+            }
+            .to_owned(),
+        );
         if self.uses > 1 {
             out.push(format!("共 {} 次，可分次使用", self.uses));
         }
@@ -464,6 +512,7 @@ mod tests {
             stores: StoreSet::All,
             binding: Binding::AnyInScope,
             refund: RefundPolicy::AnyTime,
+            on_expiry: None,
             zone: Tz::Asia__Shanghai,
         }
     }
@@ -616,8 +665,29 @@ mod tests {
     }
 
     #[test]
+    fn what_expires_goes_back_where_it_always_could() {
+        let after = |refund, on_expiry| RedemptionRule { refund, on_expiry, ..rule() }.expiry_policy();
+        assert_eq!(after(RefundPolicy::AnyTime, None), ExpiryPolicy::Refund);
+        assert_eq!(after(RefundPolicy::BeforeExpiry, None), ExpiryPolicy::Forfeit);
+        assert_eq!(after(RefundPolicy::None, None), ExpiryPolicy::Forfeit);
+        assert_eq!(after(RefundPolicy::AnyTime, Some(ExpiryPolicy::Forfeit)), ExpiryPolicy::Forfeit);
+        assert_eq!(after(RefundPolicy::None, Some(ExpiryPolicy::Refund)), ExpiryPolicy::Refund);
+        // A rule that says nothing of it is the text that it was before there was anything to say.
+        assert!(!serde_json::to_string(&rule()).unwrap().contains("on_expiry"));
+        let never = RedemptionRule { on_expiry: Some(ExpiryPolicy::Forfeit), ..rule() };
+        assert_eq!(never.problems("")[0].path, "on_expiry");
+        let long = RedemptionRule {
+            refund: RefundPolicy::None,
+            on_expiry: Some(ExpiryPolicy::Refund),
+            validity: Validity::FromPayment { days: 360 },
+            ..rule()
+        };
+        assert_eq!(long.problems("").len(), 1);
+    }
+
+    #[test]
     fn words() {
-        assert_eq!(rule().texts(), ["有效期 30 天", "随时退", "共 3 次，可分次使用"]);
+        assert_eq!(rule().texts(), ["有效期 30 天", "随时退", "过期自动退", "共 3 次，可分次使用"]);
         assert_eq!(weekdays_text(&[1, 2, 3, 4, 5]), "周一至周五");
         assert_eq!(weekdays_text(&[6, 7]), "周六、周日");
     }

@@ -31,6 +31,8 @@ text_enum! {
         Refund = "refund",
         /// A booking.
         Booking = "booking",
+        /// Their time was over and the rule refunds nothing: they are forfeited.
+        Expiry = "expiry",
     }
 }
 
@@ -132,6 +134,8 @@ pub fn voucher_status(state: VoucherState, counters: Counters, expired_by_time: 
                 VoucherStatus::Refunding
             } else if counters.free() + counters.locked_booking > 0 {
                 if expired { VoucherStatus::Expired } else { VoucherStatus::Usable }
+            } else if counters.forfeited > 0 {
+                VoucherStatus::Expired
             } else if counters.used > 0 {
                 VoucherStatus::Used
             } else if counters.refunded > 0 {
@@ -190,5 +194,10 @@ mod tests {
         assert_eq!(status(c(3, 1, 1, 0), false), VoucherStatus::Usable);
         assert_eq!(status(c(3, 1, 0, 2), false), VoucherStatus::Used);
         assert_eq!(status(c(3, 0, 0, 3), true), VoucherStatus::Refunded);
+        let forfeited = Counters { forfeited: 2, ..c(3, 1, 0, 0) };
+        assert_eq!(voucher_status(VoucherState::Expired, forfeited, true), VoucherStatus::Expired);
+        // Its time is over, but nothing was left to expire.
+        assert_eq!(voucher_status(VoucherState::Expired, c(3, 3, 0, 0), true), VoucherStatus::Used);
+        assert_eq!(voucher_status(VoucherState::Expired, c(3, 1, 2, 0), true), VoucherStatus::Refunding);
     }
 }

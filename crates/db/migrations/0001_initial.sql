@@ -298,6 +298,9 @@ CREATE TABLE orders (
     created_at BIGINT NOT NULL,
     paid_at BIGINT,
     closed_at BIGINT,
+    -- When its customer is reminded next that vouchers end, and up to when they were.
+    remind_at BIGINT,
+    reminded_until BIGINT,
     PRIMARY KEY (merchant_id, id),
     UNIQUE (merchant_id, number),
     FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
@@ -309,6 +312,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_by_customer ON orders (customer_id, created_at, id);
 CREATE INDEX orders_by_store ON orders (merchant_id, store_id, created_at, id);
 CREATE INDEX orders_by_time ON orders (merchant_id, created_at, id);
+CREATE INDEX orders_to_remind ON orders (remind_at) WHERE remind_at IS NOT NULL;
 CREATE INDEX orders_unpaid ON orders (expires_at) WHERE state = 'PendingPayment';
 CREATE INDEX orders_unpaid_by_customer ON orders (merchant_id, customer_id) WHERE state = 'PendingPayment';
 
@@ -488,6 +492,8 @@ CREATE TABLE vouchers (
     version BIGINT NOT NULL CHECK (version BETWEEN 1 AND 65535),
     undo_cycles BIGINT NOT NULL CHECK (undo_cycles >= 0),
     created_at BIGINT NOT NULL,
+    -- When expiry looks at an expired voucher again: uses of it came free, or it could not be settled.
+    expire_again_at BIGINT,
     PRIMARY KEY (merchant_id, id),
     UNIQUE (merchant_id, code_hash),
     UNIQUE (merchant_id, line_id, unit_no),
@@ -497,18 +503,23 @@ CREATE TABLE vouchers (
     FOREIGN KEY (merchant_id, rule_id) REFERENCES redemption_rules (merchant_id, id),
     CONSTRAINT uses_add_up CHECK (used >= 0 AND locked_refund >= 0 AND locked_booking >= 0 AND refunded >= 0 AND transferred >= 0
         AND forfeited >= 0 AND used + locked_refund + locked_booking + refunded + transferred + forfeited <= total),
-    CHECK (valid_from < valid_to)
+    CHECK (valid_from < valid_to),
+    CHECK (expire_again_at IS NULL OR state = 'Expired')
 );
+-- Whose time is over, the vouchers of an order side by side: they become one refund.
+CREATE INDEX vouchers_to_expire ON vouchers (valid_to, merchant_id, order_id) WHERE state = 'Live';
+CREATE INDEX vouchers_to_expire_again ON vouchers (expire_again_at) WHERE expire_again_at IS NOT NULL;
 CREATE INDEX vouchers_by_order ON vouchers (merchant_id, order_id, line_id, unit_no);
 CREATE INDEX vouchers_by_last4 ON vouchers (merchant_id, code_last4);
 CREATE INDEX vouchers_by_customer ON vouchers (customer_id, created_at, id);
 
--- Uses kept by a refund or a booking. Serials are a JSON array of numbers.
+-- Uses kept by a refund or a booking, or forfeited when their time was over (consumed from the first; the owner is
+-- what an order forfeited at once). Serials are a JSON array of numbers.
 CREATE TABLE voucher_locks (
     merchant_id UUID NOT NULL,
     id UUID NOT NULL,
     voucher_id UUID NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('refund', 'booking')),
+    kind TEXT NOT NULL CHECK (kind IN ('refund', 'booking', 'expiry')),
     owner_id UUID NOT NULL,
     serials TEXT NOT NULL,
     quantity BIGINT NOT NULL CHECK (quantity > 0),
@@ -575,6 +586,7 @@ CREATE TABLE uses (
 );
 -- The last line of defence: a serial of a voucher is redeemed once.
 CREATE UNIQUE INDEX uses_once ON uses (merchant_id, voucher_id, serial) WHERE state <> 'Reversed';
+CREATE INDEX uses_to_mature ON uses (matures_at) WHERE state = 'Done';
 CREATE INDEX uses_by_voucher ON uses (merchant_id, voucher_id);
 CREATE INDEX uses_by_redemption ON uses (merchant_id, redemption_id, voucher_id, serial, id);
 
@@ -600,6 +612,7 @@ CREATE INDEX redemption_attempts_by_reason ON redemption_attempts (merchant_id, 
 CREATE INDEX redemption_attempts_by_last4 ON redemption_attempts (merchant_id, code_last4, at, id);
 CREATE INDEX redemption_attempts_by_time ON redemption_attempts (merchant_id, at, id);
 CREATE INDEX redemption_attempts_by_store ON redemption_attempts (merchant_id, store_id, at, id);
+CREATE INDEX redemption_attempts_by_age ON redemption_attempts (at);
 
 -- ── commission ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -688,6 +701,14 @@ CREATE INDEX refunds_by_time ON refunds (merchant_id, created_at, id);
 CREATE INDEX refunds_open ON refunds (state) WHERE state IN ('Created', 'Submitted', 'Processing', 'AbnormalSubmitted');
 CREATE INDEX refunds_by_state ON refunds (merchant_id, state, created_at, id);
 
+-- ── expiry ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Until when refunds of expired uses are already spread: the next one of the merchant is sent then.
+CREATE TABLE refund_paces (
+    merchant_id UUID NOT NULL PRIMARY KEY REFERENCES merchants (id),
+    next_at BIGINT NOT NULL
+);
+
 -- ── money ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE ledger_transfers (
@@ -761,6 +782,7 @@ CREATE UNIQUE INDEX jobs_once ON jobs (kind, subject_id) WHERE state IN ('Ready'
 CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'Ready';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'Running';
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE state = 'Done';
+CREATE INDEX jobs_dead ON jobs (finished_at) WHERE state = 'Dead';
 CREATE INDEX jobs_of_merchant ON jobs (merchant_id, created_at, id) WHERE state <> 'Done';
 
 -- A value that only the right key gives, by key: a server with other keys than the data was written with must not start.
@@ -864,6 +886,7 @@ CREATE TABLE idempotency_keys (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (merchant_id, actor_id, operation, idempotency_key)
 );
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
 -- Every change that staff make to stores, products, staff, stock and refunds.
 CREATE TABLE audit_log (
@@ -876,3 +899,4 @@ CREATE TABLE audit_log (
     at BIGINT NOT NULL,
     PRIMARY KEY (merchant_id, id)
 );
+CREATE INDEX audit_log_by_age ON audit_log (at);

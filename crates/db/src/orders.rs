@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row, json_text};
-use crate::sql::{for_update, id_set, in_ids};
+use crate::sql::{JsonType, for_update, id_set, in_ids, json_rows, json_table};
 use crate::{new_row, params, sql};
 
 /// An order.
@@ -258,20 +258,33 @@ pub async fn lock(tx: &Tx, merchant: MerchantScope, ids: &[OrderId]) -> Result<V
     sql::list(tx, &text, vec![merchant.merchant_id().value(), id_set(ids)]).await
 }
 
-/// Moves paid orders on.
+/// Moves paid orders on, each with the moment at which its customer is first reminded that vouchers end.
 pub async fn mark_paid(
     tx: &Tx,
     merchant: MerchantScope,
-    ids: &[OrderId],
+    orders: &[(OrderId, Option<Timestamp>)],
     to: OrderState,
     now: Timestamp,
 ) -> Result<()> {
+    use hexiao_core::id::Id as _;
+    let row = |(id, remind_at): &(OrderId, Option<Timestamp>)| PaidRow {
+        id: id.uuid().simple().to_string(),
+        remind_at: remind_at.map(Timestamp::micros),
+    };
+    let rows: Vec<PaidRow> = orders.iter().map(row).collect();
     let text = format!(
-        "UPDATE orders SET state = $3, paid_at = $4 WHERE merchant_id = $1 AND id {} AND state = 'PendingPayment'",
-        in_ids(tx, 2)
+        "UPDATE orders SET state = $3, paid_at = $4, remind_at = q.remind_at FROM {}
+         WHERE orders.merchant_id = q.merchant_id AND orders.id = q.id AND orders.state = 'PendingPayment'",
+        json_table(tx, 2, "q", &[("id", JsonType::Uuid), ("remind_at", JsonType::Int)])
     );
-    let values = vec![merchant.merchant_id().value(), id_set(ids), to.value(), now.value()];
-    sql::execute_exactly(tx, ids.len(), "unpaid orders", &text, values).await
+    let values = vec![merchant.merchant_id().value(), json_rows(&rows), to.value(), now.value()];
+    sql::execute_exactly(tx, orders.len(), "unpaid orders", &text, values).await
+}
+
+#[derive(serde::Serialize)]
+struct PaidRow {
+    id: String,
+    remind_at: Option<i64>,
 }
 
 /// Closes an unpaid order.

@@ -128,12 +128,19 @@ impl FromRow for Refund {
 
 /// Adds a refund.
 pub async fn insert(tx: &Tx, r: &Refund) -> Result<()> {
-    let row = new_row! {
-        merchant_id: r.merchant_id, id: r.id, order_id: r.order_id, payment_id: r.payment_id, customer_id: r.customer_id, state: r.state,
-        cause: r.cause, method: r.method, reason: &r.reason, amount_fen: r.amount, attempt: r.attempt, booked: r.booked, to_merchant: r.to_merchant,
-        created_at: r.created_at, submitted_at: r.submitted_at, succeeded_at: r.succeeded_at,
+    insert_all(tx, std::slice::from_ref(r)).await
+}
+
+/// Adds refunds.
+pub async fn insert_all(tx: &Tx, refunds: &[Refund]) -> Result<()> {
+    let row = |r: &Refund| {
+        new_row! {
+            merchant_id: r.merchant_id, id: r.id, order_id: r.order_id, payment_id: r.payment_id, customer_id: r.customer_id, state: r.state,
+            cause: r.cause, method: r.method, reason: &r.reason, amount_fen: r.amount, attempt: r.attempt, booked: r.booked,
+            to_merchant: r.to_merchant, created_at: r.created_at, submitted_at: r.submitted_at, succeeded_at: r.succeeded_at,
+        }
     };
-    sql::insert_one(tx, "refunds", row).await
+    sql::insert(tx, "refunds", refunds.iter().map(row).collect()).await
 }
 
 /// Locks a refund.

@@ -18,7 +18,7 @@ use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row, json_text};
 use crate::sql::{JsonType, bytes_set, for_update, id_set, in_bytes, in_ids, json_rows, json_table};
-use crate::{new_row, params, sql};
+use crate::{expiry, new_row, params, sql};
 
 /// A voucher.
 #[derive(Debug, Clone)]
@@ -245,6 +245,13 @@ pub struct Change {
     pub undo_cycles: i64,
 }
 
+impl Change {
+    /// Whether uses come free by it.
+    const fn frees(&self) -> bool {
+        self.used + self.locked_refund + self.refunded < 0
+    }
+}
+
 #[derive(Serialize)]
 struct ChangeRow {
     id: String,
@@ -254,7 +261,8 @@ struct ChangeRow {
     undo_cycles: i64,
 }
 
-/// Applies changes under the guard that all uses still add up; the CHECK `uses_add_up` says the same again.
+/// Applies changes under the guard that all uses still add up; the CHECK `uses_add_up` says the same again. Uses that
+/// come free although their time is over are expiry's.
 pub async fn change(tx: &Tx, merchant: MerchantScope, changes: &BTreeMap<VoucherId, Change>) -> Result<()> {
     use hexiao_core::id::Id as _;
     if changes.is_empty() {
@@ -292,7 +300,9 @@ pub async fn change(tx: &Tx, merchant: MerchantScope, changes: &BTreeMap<Voucher
         &text,
         vec![merchant.merchant_id().value(), json_rows(&rows)],
     )
-    .await
+    .await?;
+    let freed: Vec<VoucherId> = changes.iter().filter(|(_, c)| c.frees()).map(|(id, _)| *id).collect();
+    if freed.is_empty() { Ok(()) } else { expiry::look_again(tx, merchant, &freed).await }
 }
 
 /// Until when vouchers are valid that run from their first use: it came, or was undone. Their rows are locked.
@@ -458,8 +468,10 @@ pub async fn list_of_customer(
     let condition = match filter {
         None => "$5 > 0".to_owned(),
         Some(CustomerFilter::Usable) => format!("state = 'Live' AND {FREE} AND valid_to > $5"),
-        Some(CustomerFilter::Used) => format!("used > 0 AND NOT {FREE} AND locked_refund = 0 AND $5 > 0"),
-        Some(CustomerFilter::Expired) => format!("{FREE} AND valid_to <= $5"),
+        Some(CustomerFilter::Used) => {
+            format!("used > 0 AND NOT {FREE} AND locked_refund = 0 AND forfeited = 0 AND $5 > 0")
+        }
+        Some(CustomerFilter::Expired) => format!("(({FREE} AND valid_to <= $5) OR forfeited > 0)"),
         Some(CustomerFilter::Refunded) => "(refunded > 0 OR locked_refund > 0) AND $5 > 0".to_owned(),
     };
     let text = format!(

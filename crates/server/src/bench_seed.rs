@@ -129,6 +129,7 @@ async fn product(app: &App) -> anyhow::Result<SkuId> {
             min_quantity: 1,
             max_quantity: None,
             refund: RefundPolicy::AnyTime,
+            on_expiry: None,
             binding: Some(Binding::AnyInScope),
         },
         stock: StockPlan::Unlimited,

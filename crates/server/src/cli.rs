@@ -178,7 +178,7 @@ struct DataArgs {
 
 配置的键（hexiao.toml 或 HEXIAO_ 加大写）：mode listen public_url data database_url database_connections
   job_lease_s simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits trusted_proxies
-  metrics_listen log_format")]
+  metrics_listen log_format retention_attempts_days retention_audit_days")]
 struct ServeArgs {
     #[command(flatten)]
     data: DataArgs,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use hexiao_app::clock::SystemClock;
 use hexiao_app::wechat::{Wechat, WechatSettings};
-use hexiao_app::{App, Clock, Settings};
+use hexiao_app::{App, Clock, Retention, Settings};
 use hexiao_db::{Db, migrate};
 
 use crate::config::{Config, Mode, Switch};
@@ -75,6 +75,10 @@ pub async fn app_with_clock(
         public_url,
         dev: config.mode == Mode::Dev,
         job_lease: chrono::Duration::seconds(i64::from(config.job_lease_s)),
+        retention: Retention {
+            attempts_days: config.retention_attempts_days,
+            audit_days: config.retention_audit_days,
+        },
     };
     let app = App::new(db, clock, Arc::new(keys), wechat, settings);
     app.check_keys().await.map_err(|e| anyhow::anyhow!("{}", e.log_text()))?;

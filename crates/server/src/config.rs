@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use hexiao_app::Retention;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,10 @@ pub struct Config {
     pub database_connections: u32,
     /// Seconds after which the jobs of a dead process are taken over by another one.
     pub job_lease_s: u32,
+    /// Days for which refused attempts to redeem are kept.
+    pub retention_attempts_days: u32,
+    /// Days for which the audit log is kept.
+    pub retention_audit_days: u32,
     /// Start the WeChat simulator with the server.
     pub simulator: Switch,
     /// Where the simulator listens.
@@ -117,6 +122,8 @@ impl Default for Config {
             database_url: None,
             database_connections: 16,
             job_lease_s: 120,
+            retention_attempts_days: Retention::ATTEMPTS_DAYS,
+            retention_audit_days: Retention::AUDIT_DAYS,
             simulator: Switch::On,
             simulator_listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
             wechat_pay_url: None,
@@ -162,6 +169,16 @@ impl Config {
 
     /// Refuses what would be dangerous.
     pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.retention_attempts_days >= Retention::ATTEMPTS_DAYS,
+            "retention_attempts_days 不能小于 {}：核销记录至少保存六个月",
+            Retention::ATTEMPTS_DAYS
+        );
+        ensure!(
+            self.retention_audit_days >= Retention::AUDIT_DAYS,
+            "retention_audit_days 不能小于 {}：操作记录至少保存三年",
+            Retention::AUDIT_DAYS
+        );
         match self.mode {
             Mode::Dev => ensure!(
                 self.listen.ip().is_loopback()
@@ -266,6 +283,15 @@ mod tests {
             let error = read(&format!("trusted_proxies = [\"{bad}\"]")).unwrap_err();
             assert!(error.contains("网段"), "{error}");
         }
+    }
+
+    #[test]
+    fn evidence_is_kept_as_long_as_the_law_asks() {
+        assert!(Config { retention_attempts_days: 183, ..Config::default() }.check().is_err());
+        assert!(Config { retention_audit_days: 1_095, ..Config::default() }.check().is_err());
+        Config { retention_attempts_days: 400, retention_audit_days: 4_000, ..Config::default() }
+            .check()
+            .unwrap();
     }
 
     #[test]

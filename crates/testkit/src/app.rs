@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hexiao_app::App;
-use hexiao_app::clock::ShiftedClock;
+use hexiao_app::clock::{Clock as _, ShiftedClock, SystemClock};
 use hexiao_app::merchant::{NewMerchant, NewOwner, NewPayAccount};
 use hexiao_app::wechat::Account;
 use hexiao_core::catalog::Role;
@@ -172,6 +172,18 @@ impl TestApp {
             client.post("/api/v1/auth/customer", json!({"code": format!("sim-{name}")})).await.expect(201);
         let id = body["customer"]["id"].as_str().unwrap().to_owned();
         Client { token: Some(body["access_token"].as_str().unwrap().to_owned()), id, ..client }
+    }
+
+    /// The use cases on the same database as another process has them whose clock is ahead: without a worker, so that
+    /// a test says what happens when.
+    pub async fn ahead(&self, by: Duration) -> App {
+        let clock = Arc::new(ShiftedClock::default());
+        let ours = self.app.now().since(SystemClock.now());
+        clock.shift(ours + chrono::Duration::from_std(by).unwrap());
+        let urls = (self.sim.url(), self.sim.url());
+        compose::app_with_clock(&self.config, self.app.db.clone(), urls, self.url.clone(), clock)
+            .await
+            .unwrap()
     }
 
     /// Moves the server's clock and the simulator's.

@@ -9,7 +9,7 @@ use hexiao_core::id::StoreId;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
 use hexiao_core::reason::{FieldError, Reason, Refusal};
-use hexiao_core::rule::{Binding, RefundPolicy, StoreSet, UsableWindow, Validity};
+use hexiao_core::rule::{Binding, ExpiryPolicy, RefundPolicy, StoreSet, UsableWindow, Validity};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -158,6 +158,10 @@ pub(super) struct SkuBody {
     /// `any_time` when not given.
     #[schema(value_type = Option<String>)]
     refund: Option<RefundPolicy>,
+    /// What becomes of uses that nobody used in time: `refund` or `forfeit`; without it `refund` when `refund` is
+    /// `any_time`, else `forfeit`.
+    #[schema(value_type = Option<String>)]
+    on_expiry: Option<ExpiryPolicy>,
     /// `chosen_store` with own stock, else `any_in_scope`, when not given.
     #[schema(value_type = Option<String>)]
     binding: Option<Binding>,
@@ -221,6 +225,7 @@ impl SkuBody {
                 min_quantity: self.min_quantity.unwrap_or(1),
                 max_quantity: self.max_quantity,
                 refund: self.refund.unwrap_or(RefundPolicy::AnyTime),
+                on_expiry: self.on_expiry,
                 binding: self.binding,
             },
             stock,
@@ -383,6 +388,10 @@ pub(super) struct SkuPatchBody {
     max_quantity: Edit<u32>,
     #[schema(value_type = Option<String>)]
     refund: Option<RefundPolicy>,
+    /// `refund` or `forfeit`; null for what the refund policy suggests.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    on_expiry: Edit<ExpiryPolicy>,
     #[schema(value_type = Option<String>)]
     binding: Option<Binding>,
 }
@@ -412,6 +421,7 @@ impl SkuPatchBody {
             min_quantity: self.min_quantity,
             max_quantity: self.max_quantity,
             refund: self.refund,
+            on_expiry: self.on_expiry,
             binding: self.binding,
         })
     }

@@ -7,7 +7,7 @@ use hexiao_core::catalog::{ProductState, StockMode};
 use hexiao_core::id::{ProductId, RecordId, SkuId, StockId, StoreId};
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{Binding, RedemptionRule, RefundPolicy, UsableWindow};
+use hexiao_core::rule::{Binding, ExpiryPolicy, RedemptionRule, RefundPolicy, UsableWindow};
 use hexiao_db::catalog::{ProductDetail, Sku};
 use hexiao_db::stock_admin::Stock;
 use serde::Serialize;
@@ -38,6 +38,9 @@ pub(super) struct RuleView {
     binding: Binding,
     #[schema(value_type = String, example = "any_time")]
     refund: RefundPolicy,
+    /// What becomes of uses that nobody used in time.
+    #[schema(value_type = String, example = "refund")]
+    on_expiry: ExpiryPolicy,
     /// The rule in plain words.
     texts: Vec<String>,
 }
@@ -46,6 +49,7 @@ impl From<RedemptionRule> for RuleView {
     fn from(rule: RedemptionRule) -> Self {
         Self {
             texts: rule.texts(),
+            on_expiry: rule.expiry_policy(),
             uses: rule.uses,
             validity: (&rule.validity).into(),
             usable: rule.usable,

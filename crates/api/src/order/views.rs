@@ -61,6 +61,8 @@ pub struct UnitsView {
     pub used: i64,
     pub locked_refund: i64,
     pub refunded: i64,
+    /// Not used in time, and not refunded.
+    pub forfeited: i64,
     pub open: i64,
 }
 
@@ -97,6 +99,7 @@ pub struct OrderVoucherView {
     pub used: u32,
     pub locked: u32,
     pub refunded: u32,
+    pub forfeited: u32,
     pub valid_to: At,
 }
 
@@ -190,6 +193,7 @@ impl From<&Units> for UnitsView {
             used: u.used,
             locked_refund: u.locked_refund,
             refunded: u.refunded,
+            forfeited: u.forfeited,
             open: u.open(),
         }
     }
@@ -265,6 +269,7 @@ fn voucher_view(v: Voucher, now: Timestamp) -> OrderVoucherView {
         used: v.counters.used,
         locked: v.counters.locked_refund + v.counters.locked_booking,
         refunded: v.counters.refunded,
+        forfeited: v.counters.forfeited,
         valid_to: at(v.valid_to),
     }
 }

@@ -52,6 +52,8 @@ struct VoucherSummaryView {
     used: u32,
     locked: u32,
     refunded: u32,
+    /// Not used in time, and not refunded.
+    forfeited: u32,
     /// Uses that can still be redeemed or refunded.
     remaining: u32,
     valid_from: At,
@@ -113,6 +115,7 @@ fn summary(v: &Voucher, now: hexiao_core::time::Timestamp) -> VoucherSummaryView
         used: v.counters.used,
         locked: v.counters.locked_refund + v.counters.locked_booking,
         refunded: v.counters.refunded,
+        forfeited: v.counters.forfeited,
         remaining: v.counters.free(),
         valid_from: at(v.valid_from),
         valid_to: at(v.valid_to),

@@ -48,7 +48,10 @@ on_both!(a_payment_settles_the_order, |app| async {
     app.pay(&sheet);
     let paid = order_in(&customer, &id, "Paid").await;
     assert_eq!((&paid["tab"], &paid["state_text"]), (&json!("to_redeem"), &json!("待核销")));
-    assert_eq!(paid["units"], json!({"total": 6, "used": 0, "locked_refund": 0, "refunded": 0, "open": 6}));
+    assert_eq!(
+        paid["units"],
+        json!({"total": 6, "used": 0, "locked_refund": 0, "refunded": 0, "forfeited": 0, "open": 6})
+    );
     assert_eq!(paid["vouchers"].as_array().unwrap().len(), 2);
     assert_ne!(paid["paid_at"], Value::Null);
     let payment = &paid["payment"];

@@ -91,7 +91,7 @@ on_both!(a_minimal_product_is_created_published_and_seen, |app| async {
     assert_eq!(card["list_price_fen"], Value::Null);
     assert_eq!(card["cover"], Value::Null);
     assert_eq!(card["category_id"], Value::Null);
-    assert_eq!(card["rule_text"], json!(["有效期 30 天", "随时退"]));
+    assert_eq!(card["rule_text"], json!(["有效期 30 天", "随时退", "过期自动退"]));
 
     let id = product["id"].as_str().unwrap();
     let detail = customer.get(&format!("/api/v1/customer/products/{id}?store_id={store}")).await;
@@ -99,7 +99,7 @@ on_both!(a_minimal_product_is_created_published_and_seen, |app| async {
     assert_eq!(detail.body["eligible_stores_count"], 1);
     let sku = &detail.body["skus"][0];
     assert_eq!(sku["stock"], json!({"mode": "shared", "available": 100, "sold_out": false}));
-    assert_eq!(sku["rule"]["texts"], json!(["有效期 30 天", "随时退"]));
+    assert_eq!(sku["rule"]["texts"], json!(["有效期 30 天", "随时退", "过期自动退"]));
     assert_eq!(
         sku["rule"]["validity"],
         json!({"days": 30, "activate_within_days": null, "from": null, "to": null})

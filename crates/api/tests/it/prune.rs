@@ -126,3 +126,40 @@ on_both!(sessions_go_a_month_after_their_end, |app| async {
     owner_again(&app).await.get("/api/v1/auth/me").await.expect(200);
     app.verify().await;
 });
+
+on_both!(evidence_is_kept_for_its_time, |app| async {
+    let (owner, customer) = (app.owner().await, app.customer("小王").await);
+    let shop = app.shop(1, 100, None).await;
+    let bought = app.buy(&customer, &shop, 1).await;
+    let verifier = app.verifier(&[shop.store]).await;
+    let body = json!({"store_id": shop.store, "input": {"code": "123456789014"}});
+    assert!(verifier.post("/api/v1/staff/redemptions/prepare", body).await.status >= 400);
+    assert_eq!(owner.get("/api/v1/merchant/stores").await.status, 200);
+    let (attempts, audit) = (count(&app, "redemption_attempts").await, count(&app, "audit_log").await);
+    assert!(attempts > 0 && audit > 0, "{attempts} {audit}");
+    let keys = count(&app, "idempotency_keys").await;
+    assert!(keys > 0);
+
+    app.advance(days(89));
+    prune_all(&app).await;
+    assert_eq!(count(&app, "idempotency_keys").await, keys);
+    app.advance(days(2));
+    prune_all(&app).await;
+    assert_eq!(count(&app, "idempotency_keys").await, 0, "nobody repeats a request of three months ago");
+    assert_eq!(count(&app, "redemption_attempts").await, attempts);
+    app.advance(days(183 - 91));
+    prune_all(&app).await;
+    assert_eq!(count(&app, "redemption_attempts").await, attempts, "six months are not over");
+    app.advance(days(2));
+    prune_all(&app).await;
+    assert_eq!((count(&app, "redemption_attempts").await, count(&app, "audit_log").await), (0, audit));
+    app.advance(days(1_095 - 185));
+    prune_all(&app).await;
+    assert_eq!(count(&app, "audit_log").await, audit, "three years are not over");
+    app.advance(days(2));
+    prune_all(&app).await;
+    assert_eq!(count(&app, "audit_log").await, 0);
+    let customer = app.customer("小王").await;
+    assert_eq!(customer.get(&order_path(&bought.order)).await.status, 200);
+    app.verify().await;
+});

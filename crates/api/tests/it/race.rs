@@ -8,6 +8,7 @@ mod dead_job;
 mod edits;
 mod last_item;
 mod last_use;
+mod over_time;
 mod paid_or_closed;
 mod refund_or_redeem;
 mod restored;

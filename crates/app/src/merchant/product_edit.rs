@@ -153,8 +153,8 @@ async fn edit_sku(
     let mut sku = before.clone();
     patch.clone().apply(&mut sku);
     refuse_if(Reason::InvalidField, sku_problems("", &sku))?;
-    if (&sku.rule.validity, sku.rule.refund, sku.active)
-        != (&before.rule.validity, before.rule.refund, before.active)
+    if (&sku.rule.validity, sku.rule.may_refund(), sku.active)
+        != (&before.rule.validity, before.rule.may_refund(), before.active)
     {
         stay_in_time(&product, &sku, now)?;
     }

@@ -8,7 +8,10 @@ use hexiao_core::catalog::StockMode;
 use hexiao_core::id::StoreId;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{Binding, RedemptionRule, RefundPolicy, StoreSet, UsableWindow, Validity};
+use hexiao_core::rule::{
+    Binding, ExpiryPolicy, RedemptionRule, RefundPolicy, StoreSet, UsableWindow, Validity,
+    default_expiry_policy,
+};
 use hexiao_db::catalog::Sku;
 use serde::{Deserialize, Deserializer};
 
@@ -42,6 +45,8 @@ pub struct Terms {
     pub max_quantity: Option<u32>,
     /// Refunds.
     pub refund: RefundPolicy,
+    /// What becomes of unused uses at the end; by default what the refund policy suggests.
+    pub on_expiry: Option<ExpiryPolicy>,
     /// Which stores; by default the chosen one where each store has its own stock, else any.
     pub binding: Option<Binding>,
 }
@@ -218,6 +223,8 @@ pub struct SkuPatch {
     pub max_quantity: Edit<u32>,
     /// Refunds.
     pub refund: Option<RefundPolicy>,
+    /// What becomes of unused uses at the end, or what the refund policy suggests.
+    pub on_expiry: Edit<ExpiryPolicy>,
     /// Which stores.
     pub binding: Option<Binding>,
 }
@@ -249,6 +256,7 @@ impl SkuPatch {
         set(&mut rule.min_quantity, self.min_quantity);
         self.max_quantity.apply(&mut rule.max_quantity);
         set(&mut rule.refund, self.refund);
+        self.on_expiry.apply(&mut rule.on_expiry);
         set(&mut rule.binding, self.binding);
         canonical(rule);
     }
@@ -273,6 +281,7 @@ impl Terms {
             stores,
             binding: self.binding.unwrap_or(default),
             refund: self.refund,
+            on_expiry: self.on_expiry,
             zone,
         };
         canonical(&mut rule);
@@ -284,6 +293,10 @@ impl Terms {
 fn canonical(rule: &mut RedemptionRule) {
     rule.blackout_dates.sort_unstable();
     rule.blackout_dates.dedup();
+    // What goes without saying is not said.
+    if rule.on_expiry == Some(default_expiry_policy(rule.refund)) {
+        rule.on_expiry = None;
+    }
     for window in &mut rule.usable {
         window.weekdays.sort_unstable();
         window.weekdays.dedup();
@@ -328,6 +341,7 @@ mod tests {
             min_quantity: 1,
             max_quantity: None,
             refund: RefundPolicy::AnyTime,
+            on_expiry: None,
             binding: None,
         }
     }
@@ -341,6 +355,9 @@ mod tests {
         let same = rule(Terms { blackout_dates: days(&["2026-10-01", "2026-10-02"]), ..terms() });
         assert_eq!(rule_id(&one), rule_id(&same));
         assert_ne!(rule_id(&one), rule_id(&rule(terms())));
+        let said = |on_expiry| rule_id(&rule(Terms { on_expiry: Some(on_expiry), ..terms() }));
+        assert_eq!(said(ExpiryPolicy::Refund), rule_id(&rule(terms())));
+        assert_ne!(said(ExpiryPolicy::Forfeit), rule_id(&rule(terms())));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use hexiao_core::catalog::{Capability, ProductState};
 use hexiao_core::id::{ProductId, RecordId, SkuId};
 use hexiao_core::order::Fulfilment;
 use hexiao_core::reason::{FieldError, Reason, Refusal};
-use hexiao_core::rule::{MAX_REFUNDABLE_DAYS, RefundPolicy, StoreSet, Validity};
+use hexiao_core::rule::{MAX_REFUNDABLE_DAYS, StoreSet, Validity};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::catalog::{self, Product, ProductDetail, Sku};
@@ -313,7 +313,7 @@ fn out_of_time(path: &str, sku: &Sku, now: Timestamp) -> Option<FieldError> {
     let latest = now.plus(Duration::days(i64::from(MAX_REFUNDABLE_DAYS)));
     let message = if to <= now {
         "有效期已经结束"
-    } else if sku.rule.refund != RefundPolicy::None && to > latest {
+    } else if sku.rule.may_refund() && to > latest {
         "可退款的商品有效期最长 350 天（微信只支持一年内退款）"
     } else {
         return None;

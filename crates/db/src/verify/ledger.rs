@@ -40,8 +40,13 @@ pub(super) fn checks() -> Vec<Check> {
         ),
         Check::sql(
             "ledger_maturity",
-            "What an order has earned is the worth of its uses that matured.",
+            "What a redemption earned of each order is the worth of its uses that matured, and not before their time.",
             MATURITY,
+        ),
+        Check::sql(
+            "ledger_expiry",
+            "What an order forfeited at once is in the ledger with the worth of those uses.",
+            EXPIRY,
         ),
         Check::sql(
             "ledger_refunds",
@@ -94,12 +99,19 @@ const SOURCE: &str = "
     LEFT JOIN (SELECT DISTINCT u.merchant_id, u.redemption_id, v.order_id
                FROM uses u JOIN vouchers v ON v.merchant_id = u.merchant_id AND v.id = u.voucher_id) q
         ON q.merchant_id = t.merchant_id AND q.redemption_id = t.source_id AND q.order_id = t.order_id
-    WHERE t.event = 'redemption' AND q.order_id IS NULL
+    WHERE t.event IN ('redemption', 'maturity') AND q.order_id IS NULL
     UNION ALL
     SELECT 'ledger_transfers' AS tbl, t.merchant_id, t.id, t.event || ' of no refund of this order' AS detail
     FROM ledger_transfers t
     LEFT JOIN refunds r ON r.merchant_id = t.merchant_id AND r.id = t.source_id AND r.order_id = t.order_id
-    WHERE t.event IN ('refund_submitted', 'late_refund_submitted', 'refund_succeeded', 'refund_paid_manually') AND r.id IS NULL";
+    WHERE t.event IN ('refund_submitted', 'late_refund_submitted', 'refund_succeeded', 'refund_paid_manually') AND r.id IS NULL
+    UNION ALL
+    SELECT 'ledger_transfers' AS tbl, t.merchant_id, t.id, t.event || ' of no forfeited uses of this order' AS detail
+    FROM ledger_transfers t
+    LEFT JOIN (SELECT DISTINCT k.merchant_id, k.owner_id, v.order_id
+               FROM voucher_locks k JOIN vouchers v ON v.merchant_id = k.merchant_id AND v.id = k.voucher_id WHERE k.kind = 'expiry') q
+        ON q.merchant_id = t.merchant_id AND q.owner_id = t.source_id AND q.order_id = t.order_id
+    WHERE t.event = 'expiry' AND q.order_id IS NULL";
 
 // Money for an order that was closed before it came is late, whatever became of the payment's other orders.
 const PAYMENTS: &str = "
@@ -145,18 +157,28 @@ const REVERSALS: &str = "
 
 // A use taken back by review may have matured or not.
 const MATURITY: &str = "
-    SELECT 'orders' AS tbl, o.merchant_id, o.id, COALESCE(t.matured, 0) || ' earned; uses matured are worth ' || COALESCE(u.matured, 0) AS detail
-    FROM orders o
-    LEFT JOIN (SELECT merchant_id, order_id, SUM(amount_fen) AS matured
-               FROM ledger_transfers WHERE event = 'maturity' GROUP BY merchant_id, order_id) t
-        ON t.merchant_id = o.merchant_id AND t.order_id = o.id
-    LEFT JOIN (SELECT v.merchant_id, v.order_id,
-                   SUM(CASE WHEN u.state = 'ClawedBack' THEN 0 ELSE u.amount_fen END) AS matured,
-                   SUM(CASE WHEN u.state = 'ClawedBack' THEN u.amount_fen ELSE 0 END) AS clawed
-               FROM uses u JOIN vouchers v ON v.merchant_id = u.merchant_id AND v.id = u.voucher_id
-               WHERE u.state IN ('Matured', 'Settled', 'ClawedBack') GROUP BY v.merchant_id, v.order_id) u
-        ON u.merchant_id = o.merchant_id AND u.order_id = o.id
-    WHERE COALESCE(t.matured, 0) NOT BETWEEN COALESCE(u.matured, 0) AND COALESCE(u.matured + u.clawed, 0)";
+    SELECT 'redemptions' AS tbl, q.merchant_id, q.redemption_id AS id,
+        COALESCE(t.amount_fen, 0) || ' fen of an order earned' || COALESCE(' at ' || t.at, '') || '; uses matured by '
+        || COALESCE(q.matures_at, 0) || ' are worth ' || q.matured AS detail
+    FROM (SELECT u.merchant_id, u.redemption_id, v.order_id,
+              SUM(CASE WHEN u.state IN ('Matured', 'Settled') THEN u.amount_fen ELSE 0 END) AS matured,
+              SUM(CASE WHEN u.state = 'ClawedBack' THEN u.amount_fen ELSE 0 END) AS clawed,
+              MAX(CASE WHEN u.state IN ('Matured', 'Settled') THEN u.matures_at END) AS matures_at
+          FROM uses u JOIN vouchers v ON v.merchant_id = u.merchant_id AND v.id = u.voucher_id
+          GROUP BY u.merchant_id, u.redemption_id, v.order_id) q
+    LEFT JOIN ledger_transfers t
+        ON t.merchant_id = q.merchant_id AND t.event = 'maturity' AND t.source_id = q.redemption_id AND t.order_id = q.order_id
+    WHERE COALESCE(t.amount_fen, 0) NOT BETWEEN q.matured AND q.matured + q.clawed OR t.at < q.matures_at";
+
+const EXPIRY: &str = "
+    SELECT 'orders' AS tbl, q.merchant_id, q.order_id AS id,
+        q.amount || ' fen forfeited at once; the ledger has ' || COALESCE(t.amount_fen, 0) AS detail
+    FROM (SELECT k.merchant_id, k.owner_id, v.order_id, SUM(k.amount_fen) AS amount
+          FROM voucher_locks k JOIN vouchers v ON v.merchant_id = k.merchant_id AND v.id = k.voucher_id
+          WHERE k.kind = 'expiry' GROUP BY k.merchant_id, k.owner_id, v.order_id) q
+    LEFT JOIN ledger_transfers t
+        ON t.merchant_id = q.merchant_id AND t.event = 'expiry' AND t.source_id = q.owner_id AND t.order_id = q.order_id
+    WHERE COALESCE(t.amount_fen, 0) <> q.amount";
 
 const REFUNDS: &str = "
     SELECT 'refunds' AS tbl, r.merchant_id, r.id,
@@ -178,16 +200,15 @@ const REFUNDS: &str = "
         OR COALESCE(t.done, 0) <> CASE WHEN r.state = 'Succeeded' THEN r.amount_fen ELSE 0 END
         OR COALESCE(t.by_hand, 0) <> CASE WHEN r.state = 'ManuallyDone' THEN r.amount_fen ELSE 0 END";
 
-// Open is what is neither redeemed, nor on its way back, nor expired. Locked uses leave only when their refund is
-// booked. Which serials expired is not stored: of them, only the ledger knows the worth.
+// Open is what is neither redeemed, nor on its way back, nor forfeited. Locked uses leave only when their refund is
+// booked.
 const LIABILITY: &str = "
     SELECT 'orders' AS tbl, o.merchant_id, o.id,
-        COALESCE(t.owed, 0) || ' fen owed; ' || (COALESCE(v.amount, 0) - COALESCE(u.amount, 0) - COALESCE(k.amount, 0) - COALESCE(t.expired, 0))
+        COALESCE(t.owed, 0) || ' fen owed; ' || (COALESCE(v.amount, 0) - COALESCE(u.amount, 0) - COALESCE(k.amount, 0) - COALESCE(e.amount, 0))
         || ' fen of uses are open' AS detail
     FROM orders o
     LEFT JOIN (SELECT merchant_id, order_id,
-                   SUM(CASE WHEN credit = 'customer_liability' THEN amount_fen WHEN debit = 'customer_liability' THEN -amount_fen ELSE 0 END) AS owed,
-                   SUM(CASE WHEN event = 'expiry' THEN amount_fen ELSE 0 END) AS expired
+                   SUM(CASE WHEN credit = 'customer_liability' THEN amount_fen WHEN debit = 'customer_liability' THEN -amount_fen ELSE 0 END) AS owed
                FROM ledger_transfers GROUP BY merchant_id, order_id) t
         ON t.merchant_id = o.merchant_id AND t.order_id = o.id
     LEFT JOIN (SELECT merchant_id, order_id, SUM(amount_fen) AS amount FROM vouchers GROUP BY merchant_id, order_id) v
@@ -200,8 +221,12 @@ const LIABILITY: &str = "
                FROM voucher_locks k JOIN refunds r ON r.merchant_id = k.merchant_id AND r.id = k.owner_id
                WHERE k.kind = 'refund' AND k.state <> 'Released' AND r.booked GROUP BY r.merchant_id, r.order_id) k
         ON k.merchant_id = o.merchant_id AND k.order_id = o.id
+    LEFT JOIN (SELECT v.merchant_id, v.order_id, SUM(k.amount_fen) AS amount
+               FROM voucher_locks k JOIN vouchers v ON v.merchant_id = k.merchant_id AND v.id = k.voucher_id
+               WHERE k.kind = 'expiry' GROUP BY v.merchant_id, v.order_id) e
+        ON e.merchant_id = o.merchant_id AND e.order_id = o.id
     WHERE o.kind = 'redeem' AND o.state NOT IN ('Grouping', 'Refunding') AND COALESCE(o.close_reason, '') <> 'group_failed'
-        AND COALESCE(t.owed, 0) <> COALESCE(v.amount, 0) - COALESCE(u.amount, 0) - COALESCE(k.amount, 0) - COALESCE(t.expired, 0)";
+        AND COALESCE(t.owed, 0) <> COALESCE(v.amount, 0) - COALESCE(u.amount, 0) - COALESCE(k.amount, 0) - COALESCE(e.amount, 0)";
 
 // A clawback after a payout may overdraw what was earned, and fees, promotions and clearing go both ways.
 const NEGATIVE: &str = "
@@ -232,8 +257,8 @@ const FACTS: &str = "
         UNION ALL SELECT merchant_id, 'refund in transit' AS name, amount_fen AS fen FROM refunds
             WHERE booked AND state NOT IN ('Succeeded', 'ManuallyDone', 'Withdrawn')
         UNION ALL SELECT merchant_id, 'refunded' AS name, amount_fen AS fen FROM refunds WHERE state IN ('Succeeded', 'ManuallyDone')
-        UNION ALL SELECT merchant_id, 'breakage' AS name, amount_fen AS fen FROM ledger_transfers WHERE event = 'expiry'
-        UNION ALL SELECT merchant_id, 'liabilities' AS name, -amount_fen AS fen FROM ledger_transfers WHERE event = 'expiry'
+        UNION ALL SELECT merchant_id, 'breakage' AS name, amount_fen AS fen FROM voucher_locks WHERE kind = 'expiry'
+        UNION ALL SELECT merchant_id, 'liabilities' AS name, -amount_fen AS fen FROM voucher_locks WHERE kind = 'expiry'
         UNION ALL SELECT merchant_id, 'liabilities' AS name, amount_fen AS fen FROM vouchers
         UNION ALL SELECT merchant_id, 'liabilities' AS name, pay_fen AS fen FROM orders
             WHERE state IN ('Grouping', 'Refunding') OR close_reason = 'group_failed' OR (kind = 'delivery' AND state = 'Paid')

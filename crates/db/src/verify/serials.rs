@@ -67,7 +67,8 @@ impl FromRow for Use {
 struct Lock {
     voucher: Key,
     id: LockId,
-    is_refund: bool,
+    /// A consumed booking's serials live on as the uses that it became; those of others are taken for ever.
+    is_booking: bool,
     /// Text: a broken one is a broken row, not an error.
     serials: String,
     quantity: i64,
@@ -80,7 +81,7 @@ impl FromRow for Lock {
         Ok(Self {
             voucher: (row.get("merchant_id")?, row.get("voucher_id")?),
             id: row.get("id")?,
-            is_refund: row.get::<String>("kind")? == "refund",
+            is_booking: row.get::<String>("kind")? == "booking",
             serials: row.get("serials")?,
             quantity: row.get("quantity")?,
             amount_fen: row.get("amount_fen")?,
@@ -189,8 +190,7 @@ fn wrong_lock(taken: &mut Taken<'_>, row: &Lock) -> Option<String> {
         ));
     }
     match row.state {
-        // A consumed booking's serials live on as the uses that it became.
-        LockState::Consumed if !row.is_refund => None,
+        LockState::Consumed if row.is_booking => None,
         LockState::Active | LockState::Consumed => {
             serials.into_iter().find_map(|serial| taken.take(serial, row.id.to_string()))
         }

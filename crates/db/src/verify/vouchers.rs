@@ -45,7 +45,16 @@ pub(super) fn checks() -> Vec<Check> {
             "A voucher was undone at least once and at most once for each reversed use.",
             UNDO_CYCLES,
         ),
-        Check::sql("voucher_locks", "A voucher's locked and refunded uses are the sums of its locks.", LOCKS),
+        Check::sql(
+            "voucher_locks",
+            "A voucher's locked, refunded and forfeited uses are the sums of its locks.",
+            LOCKS,
+        ),
+        Check::sql(
+            "voucher_expired",
+            "An expired voucher with free uses is looked at again, and none expired before its time.",
+            EXPIRED,
+        ),
         Check {
             name: "serials",
             what: "Each serial of a voucher is redeemed, locked or refunded at most once, and for its exact share.",
@@ -147,12 +156,36 @@ const UNDO_CYCLES: &str = "
 const LOCKS: &str = "
     SELECT 'vouchers' AS tbl, v.merchant_id, v.id,
         v.locked_refund || ' + ' || v.locked_booking || ' locked, ' || v.refunded || ' refunded; its locks say '
-        || COALESCE(k.refund, 0) || ' + ' || COALESCE(k.booking, 0) || ', ' || COALESCE(k.refunded, 0) AS detail
+        || COALESCE(k.refund, 0) || ' + ' || COALESCE(k.booking, 0) || ', ' || COALESCE(k.refunded, 0) || '; ' || v.forfeited || ' forfeited of '
+        || COALESCE(k.forfeited, 0) AS detail
     FROM vouchers v
     LEFT JOIN (SELECT merchant_id, voucher_id,
                    SUM(CASE WHEN kind = 'refund' AND state = 'Active' THEN quantity ELSE 0 END) AS refund,
                    SUM(CASE WHEN kind = 'booking' AND state = 'Active' THEN quantity ELSE 0 END) AS booking,
-                   SUM(CASE WHEN kind = 'refund' AND state = 'Consumed' THEN quantity ELSE 0 END) AS refunded
+                   SUM(CASE WHEN kind = 'refund' AND state = 'Consumed' THEN quantity ELSE 0 END) AS refunded,
+                   SUM(CASE WHEN kind = 'expiry' THEN quantity ELSE 0 END) AS forfeited
                FROM voucher_locks GROUP BY merchant_id, voucher_id) k
         ON k.merchant_id = v.merchant_id AND k.voucher_id = v.id
-    WHERE v.locked_refund <> COALESCE(k.refund, 0) OR v.locked_booking <> COALESCE(k.booking, 0) OR v.refunded <> COALESCE(k.refunded, 0)";
+    WHERE v.locked_refund <> COALESCE(k.refund, 0) OR v.locked_booking <> COALESCE(k.booking, 0) OR v.refunded <> COALESCE(k.refunded, 0)
+        OR v.forfeited <> COALESCE(k.forfeited, 0)";
+
+// A forfeit's time is its transfer's; one that is worth nothing has none. An end that runs from the first use may have
+// been earlier, before that use was undone.
+const EXPIRED: &str = "
+    SELECT 'vouchers' AS tbl, merchant_id, id, 'expired with free uses, and nobody looks at it again' AS detail
+    FROM vouchers WHERE state = 'Expired' AND expire_again_at IS NULL
+        AND used + locked_refund + locked_booking + refunded + transferred + forfeited < total
+    UNION ALL
+    SELECT 'vouchers' AS tbl, v.merchant_id, v.id, 'valid to ' || v.valid_to || '; uses were forfeited at ' || t.at AS detail
+    FROM voucher_locks k
+    JOIN vouchers v ON v.merchant_id = k.merchant_id AND v.id = k.voucher_id
+    JOIN ledger_transfers t ON t.merchant_id = k.merchant_id AND t.event = 'expiry' AND t.source_id = k.owner_id AND t.order_id = v.order_id
+    JOIN redemption_rules r ON r.merchant_id = v.merchant_id AND r.id = v.rule_id
+    WHERE k.kind = 'expiry' AND t.at < v.valid_to AND r.body NOT LIKE '%activate_within_days%'
+    UNION ALL
+    SELECT 'vouchers' AS tbl, v.merchant_id, v.id, 'valid to ' || v.valid_to || '; expiry refunded it at ' || r.created_at AS detail
+    FROM voucher_locks k
+    JOIN vouchers v ON v.merchant_id = k.merchant_id AND v.id = k.voucher_id
+    JOIN refunds r ON r.merchant_id = k.merchant_id AND r.id = k.owner_id
+    JOIN redemption_rules rule ON rule.merchant_id = v.merchant_id AND rule.id = v.rule_id
+    WHERE k.kind = 'refund' AND r.cause = 'expiry' AND r.created_at < v.valid_to AND rule.body NOT LIKE '%activate_within_days%'";

@@ -160,6 +160,7 @@ fn new_sku(sku: &DemoSku) -> NewSku {
             min_quantity: 1,
             max_quantity: None,
             refund: sku.refund,
+            on_expiry: None,
             binding: None,
         },
         stock: sku.stock.map_or(StockPlan::Unlimited, StockPlan::Shared),

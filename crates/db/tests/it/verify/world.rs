@@ -103,7 +103,7 @@ INSERT INTO uses (merchant_id, id, voucher_id, serial, redemption_id, store_id, 
     VALUES ({merchant}, {u3}, {v2}, 2, {r2}, {store}, {staff}, 'Matured', 200, 32, '2026-11-23', 90);
 INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen, source_id, order_id, store_id, business_date, at) VALUES
     ({merchant}, {tr2}, 'redemption', 'customer_liability', 'merchant_pending', 200, {r2}, {o1}, {store}, '2026-11-23', 32),
-    ({merchant}, {tm}, 'maturity', 'merchant_pending', 'merchant_earned', 200, {u3}, {o1}, {store}, '2026-11-23', 90);
+    ({merchant}, {tm}, 'maturity', 'merchant_pending', 'merchant_earned', 200, {r2}, {o1}, {store}, '2026-11-23', 90);
 INSERT INTO checkouts (id, customer_id, created_at) VALUES ({c6}, {customer}, 10);
 INSERT INTO orders (merchant_id, id, checkout_id, customer_id, store_id, number, kind, state, goods_fen, discount_fen, pay_fen, trail, remark, business_date, expires_at, created_at, paid_at)
     VALUES ({merchant}, {o6}, {c6}, {customer}, {store}, '2611230000000006', 'redeem', 'Paid', 100, 100, 0, '{}', '', '2026-11-23', 99, 10, 10);
@@ -155,4 +155,21 @@ INSERT INTO webhook_deliveries (merchant_id, id, webhook_id, event_id, event, so
     SELECT {merchant}, {d1}, {w1}, {event}, 'voucher.issued', MAX(seq), '{}', 'Delivered', 1, 0, '[]', CAST(NULL AS BIGINT), FALSE, 1, 21, 22 FROM outbox;
 INSERT INTO webhook_deliveries (merchant_id, id, webhook_id, event_id, event, source_seq, body, state, tries, failures, log, next_at, leased, lease, created_at)
     SELECT {merchant}, {d2}, {w2}, {event}, 'voucher.issued', MAX(seq), '{}', 'Pending', 0, 0, '[]', 22, FALSE, 0, 21 FROM outbox;
+INSERT INTO checkouts (id, customer_id, created_at) VALUES ({c9}, {customer}, 10);
+INSERT INTO orders (merchant_id, id, checkout_id, customer_id, store_id, number, kind, state, goods_fen, discount_fen, pay_fen, trail, remark, business_date, expires_at, created_at, paid_at)
+    VALUES ({merchant}, {o9}, {c9}, {customer}, {store}, '2611230000000009', 'redeem', 'Paid', 101, 0, 101, '{}', '', '2026-11-23', 99, 10, 20);
+INSERT INTO order_lines (merchant_id, id, order_id, line_no, product_id, sku_id, product_name, sku_name, quantity, uses, unit_price_fen, goods_fen, discount_fen, pay_fen, rule_id, return_on_refund, counted)
+    VALUES ({merchant}, {l9}, {o9}, 1, {product}, {sku}, 'P', 'K', 1, 2, 101, 101, 0, 101, 7, FALSE, FALSE);
+INSERT INTO order_events (merchant_id, id, order_id, event, from_state, to_state, actor, at) VALUES
+    ({merchant}, {made9}, {o9}, 'create', NULL, 'PendingPayment', 'customer', 10), ({merchant}, {paid9}, {o9}, 'pay', 'PendingPayment', 'Paid', 'wechat', 20);
+INSERT INTO payments (merchant_id, id, checkout_id, customer_id, pay_account_id, method, state, amount_fen, openid, description, transaction_id, expires_at, paid_at, late, refund_count, created_at)
+    VALUES ({merchant}, {p9}, {c9}, {customer}, {account}, 'wechat', 'Succeeded', 101, 'a', '', 'T9', 99, 20, FALSE, 0, 10);
+INSERT INTO payment_orders (merchant_id, payment_id, order_id, amount_fen) VALUES ({merchant}, {p9}, {o9}, 101);
+INSERT INTO vouchers (merchant_id, id, order_id, line_id, unit_no, customer_id, store_id, product_id, sku_id, product_name, sku_name, state, total, used, locked_refund, locked_booking, refunded, transferred, forfeited, amount_fen, rule_id, valid_from, valid_to, code_hash, pepper_id, code_cipher, code_last4, version, undo_cycles, created_at)
+    VALUES ({merchant}, {v9}, {o9}, {l9}, 1, {customer}, {store}, {product}, {sku}, 'P', 'K', 'Expired', 2, 0, 0, 0, 0, 0, 2, 101, 7, 20, 60, {#code9}, 1, {#code9}, '0009', 1, 0, 20);
+INSERT INTO voucher_locks (merchant_id, id, voucher_id, kind, owner_id, serials, quantity, amount_fen, state)
+    VALUES ({merchant}, {k9}, {v9}, 'expiry', {x9}, '[1,2]', 2, 101, 'Consumed');
+INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen, source_id, order_id, store_id, business_date, at) VALUES
+    ({merchant}, {t9}, 'payment', 'wechat_receivable', 'customer_liability', 101, {p9}, {o9}, {store}, '2026-11-23', 20),
+    ({merchant}, {te9}, 'expiry', 'customer_liability', 'breakage', 101, {x9}, {o9}, {store}, '2026-11-23', 61);
 ";

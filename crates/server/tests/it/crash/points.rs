@@ -10,7 +10,7 @@ use hexiao_wechat_sim::{Fault, FaultAction};
 use serde_json::{Value, json};
 
 use super::intent::{InFlight, Intent, Sent, What};
-use super::world::{PRICE_FEN, USES, World, text};
+use super::world::{PRICE_FEN, Time, USES, World, text};
 use crate::support::eventually;
 
 /// The callback of a payment is lost at these: polling has to find it.
@@ -34,16 +34,19 @@ struct Before {
     /// Whose payment sheets are opened in the load; paid after the restart.
     late_payers: Vec<String>,
     closed: Vec<String>,
+    /// What time brings while the server is dead.
+    time: Time,
 }
 
 /// One of everything that can be under way.
 async fn before(world: &World) -> Before {
     let customer = world.customer("顾客").await;
-    let bought = join_all((0..5).map(|_| world.bought(&customer))).await;
-    let [once, twice, undone, whole, rest] = &bought[..] else { unreachable!() };
+    let bought = join_all((0..8).map(|_| world.bought(&customer))).await;
+    let [once, twice, undone, whole, rest, ended, matured, reminded] = &bought[..] else { unreachable!() };
     let redeemed = |token: Value, voucher: &str| world.confirm(&token, voucher, 1);
     let confirmed = redeemed(world.prepared(&customer, &undone.1).await, &undone.1).repeat().await.body;
     redeemed(world.prepared(&customer, &rest.1).await, &rest.1).repeat().await;
+    redeemed(world.prepared(&customer, &matured.1).await, &matured.1).repeat().await;
     let mut requests = vec![
         redeemed(world.prepared(&customer, &once.1).await, &once.1),
         world.confirm(&world.prepared(&customer, &twice.1).await, &twice.1, 2),
@@ -70,8 +73,16 @@ async fn before(world: &World) -> Before {
         (undone.1.clone(), 0, 0),
         (whole.1.clone(), 0, USES),
         (rest.1.clone(), 1, USES - 1),
+        (ended.1.clone(), 0, USES),
+        (matured.1.clone(), 1, 0),
+        (reminded.1.clone(), 0, 0),
     ];
-    Before { customer, to_pay: unpaid, to_expire, contested, requests, expected, late_payers, closed }
+    let time = Time {
+        ended: ended.1.clone(),
+        matured: matured.1.clone(),
+        reminded: (reminded.0.clone(), reminded.1.clone()),
+    };
+    Before { customer, to_pay: unpaid, to_expire, contested, requests, expected, late_payers, closed, time }
 }
 
 /// Orders one after the other until the server is gone.
@@ -91,6 +102,7 @@ async fn killed_at(backend: Backend, point: &str) {
     let shoppers = join_all((0..SHOPPERS).map(async |n| world.customer(&format!("顾客{n}")).await)).await;
     world.no_news().await;
     server.kill().await;
+    world.passes(&before.time).await;
 
     let server = world.serve(Some(point)).await;
     if POLLED.contains(&point) {
@@ -180,6 +192,7 @@ async fn prove(world: &World, before: &Before, sent: &[Sent]) {
         let found = (&body["used"], &body["refunded"], &body["locked"]);
         assert_eq!(found, (&json!(used), &json!(refunded), &json!(0)), "{body}");
     }
+    world.settled_by_time(&before.time).await;
     world.verify().await;
     world.nothing_doubled().await;
 }
@@ -222,6 +235,12 @@ points! {
     refund_submit_after_call: "refund_submit.after_call",
     refund_record_before_commit: "refund_record.before_commit",
     refund_record_after_commit: "refund_record.after_commit",
+    maturity_before_commit: "maturity.before_commit",
+    maturity_after_commit: "maturity.after_commit",
+    expiry_before_commit: "expiry.before_commit",
+    expiry_after_commit: "expiry.after_commit",
+    reminder_before_commit: "reminder.before_commit",
+    reminder_after_commit: "reminder.after_commit",
     inbox_before_commit: "inbox.before_commit",
     inbox_after_commit: "inbox.after_commit",
     job_claimed: "job.claimed",

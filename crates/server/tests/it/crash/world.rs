@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use chrono::Timelike as _;
 use hexiao_core::id::{EventId, Id as _, StoreId};
 use hexiao_db::{Db, DbError, sql, transact};
 use hexiao_server::config::Config;
@@ -29,6 +30,14 @@ const UNREAD: &str = "SELECT (SELECT COUNT(*) FROM consumer_positions p JOIN out
          + CASE WHEN (SELECT COUNT(*) FROM consumer_positions) < 3 AND EXISTS (SELECT 1 FROM outbox WHERE seq > 0) THEN 1 ELSE 0 END AS n";
 /// Deliveries that have not arrived.
 const UNSENT: &str = "SELECT COUNT(*) AS n FROM webhook_deliveries WHERE state <> 'Delivered'";
+
+/// Vouchers for which something is due: one whose time is over, one with a use that matures, and one that ends soon, with
+/// its order.
+pub struct Time {
+    pub ended: String,
+    pub matured: String,
+    pub reminded: (String, String),
+}
 
 /// Everything but the server.
 pub struct World {
@@ -213,6 +222,56 @@ impl World {
         db.close().await;
     }
 
+    /// Lets the time come for all of these. It is always early afternoon in the store, so that customers may be
+    /// written to.
+    pub async fn passes(&self, time: &Time) {
+        let now = chrono::Utc::now();
+        let offset = 13 - i64::from(now.hour());
+        let zone = format!("Etc/GMT{}{}", if offset > 0 { "-" } else { "+" }, offset.abs());
+        let at = |hours: i64| now.timestamp_micros() + hours * 3_600_000_000;
+        let voucher = |text: &str| hexiao_core::id::VoucherId::parse(text).unwrap();
+        let (ended, matured) = (voucher(&time.ended), voucher(&time.matured));
+        let reminded =
+            (hexiao_core::id::OrderId::parse(&time.reminded.0).unwrap(), voucher(&time.reminded.1));
+        let db = self.db().await;
+        let done: Result<(), DbError> = transact!(db, |tx| async {
+            let run = async |text: &str, values| sql::execute_exactly(&tx, 1, "the row", text, values).await;
+            let ends = "UPDATE vouchers SET created_at = 1, valid_from = 1, valid_to = $2 WHERE id = $1";
+            run(ends, hexiao_db::params![ended, at(-1)]).await?;
+            run(ends, hexiao_db::params![reminded.1, at(12)]).await?;
+            run("UPDATE orders SET remind_at = 1 WHERE id = $1", hexiao_db::params![reminded.0]).await?;
+            run(
+                "UPDATE uses SET matures_at = redeemed_at WHERE voucher_id = $1",
+                hexiao_db::params![matured],
+            )
+            .await?;
+            run("UPDATE stores SET zone = $1", hexiao_db::params![zone.as_str()]).await
+        });
+        done.unwrap();
+        db.close().await;
+    }
+
+    /// Each of them was settled once.
+    pub async fn settled_by_time(&self, time: &Time) {
+        let voucher = |text: &str| hexiao_core::id::VoucherId::parse(text).unwrap();
+        let order = hexiao_core::id::OrderId::parse(&time.reminded.0).unwrap();
+        let db = self.db().await;
+        let one = async |what: &str, text: &str, values| {
+            let row = sql::row(db.reader(), text, values).await.unwrap().unwrap();
+            assert_eq!(row.get::<i64>("n").unwrap(), 1, "{what}");
+        };
+        let ended = "SELECT COUNT(*) AS n FROM vouchers v JOIN voucher_locks k ON k.merchant_id = v.merchant_id AND k.voucher_id = v.id
+                     WHERE v.id = $1 AND v.state = 'Expired' AND k.state = 'Consumed'";
+        one("expired", ended, hexiao_db::params![voucher(&time.ended)]).await;
+        let matured = "SELECT COUNT(*) AS n FROM uses u JOIN ledger_transfers t ON t.source_id = u.redemption_id AND t.event = 'maturity'
+                       WHERE u.voucher_id = $1 AND u.state = 'Matured'";
+        one("matured", matured, hexiao_db::params![voucher(&time.matured)]).await;
+        let reminded =
+            "SELECT COUNT(*) AS n FROM messages WHERE order_id = $1 AND topic = 'voucher.expiring'";
+        one("reminded", reminded, hexiao_db::params![order]).await;
+        db.close().await;
+    }
+
     /// Waits until every message and webhook has arrived: a server that holds would find them at once.
     pub async fn no_news(&self) {
         let messages = "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq WHERE m.source_seq IS NULL";
@@ -232,9 +291,12 @@ impl World {
     /// Waits until nothing is left to do: no job is due, every message has arrived, every refund is through, and
     /// what is over here is over at WeChat.
     pub async fn drained(&self) {
-        const LEFT: [(&str, &str); 7] = [
+        const LEFT: [(&str, &str); 10] = [
             ("rows of the outbox", UNREAD),
             ("webhooks", UNSENT),
+            ("expired vouchers", "SELECT COUNT(*) AS n FROM vouchers WHERE state = 'Live' AND valid_to <= $1"),
+            ("matured uses", "SELECT COUNT(*) AS n FROM uses WHERE state = 'Done' AND matures_at <= $1"),
+            ("reminders", "SELECT COUNT(*) AS n FROM orders WHERE remind_at <= $1"),
             (
                 "jobs",
                 "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Running' OR (state = 'Ready' AND run_at <= $1)",

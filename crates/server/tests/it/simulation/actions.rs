@@ -117,10 +117,13 @@ impl Run {
             valid_to: DateTime::parse_from_rfc3339(v["valid_to"].as_str().unwrap()).unwrap().to_utc(),
             used: [].into(),
             refunded: [].into(),
+            forfeited: [].into(),
+            back_at_end: card.back_at_end,
             undone: 0,
         };
         self.orders[n].vouchers = vouchers.iter().map(voucher).collect();
         self.note(format!("order {n} has its vouchers"));
+        self.expire().await;
     }
 
     async fn cancel(&mut self) {
@@ -213,6 +216,7 @@ impl Run {
         let voucher = &mut self.orders[n].vouchers[v];
         voucher.undone += 1;
         voucher.used.retain(|s| !redemption.serials.contains(s));
+        self.expire().await;
     }
 
     async fn refund(&mut self) {

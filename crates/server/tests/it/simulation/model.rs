@@ -10,6 +10,8 @@ pub struct Card {
     pub sku: String,
     pub uses: u32,
     pub price_fen: i64,
+    /// What is not used in time goes back; else it is lost.
+    pub back_at_end: bool,
 }
 
 /// An order.
@@ -41,6 +43,9 @@ pub struct Voucher {
     pub used: BTreeSet<u32>,
     /// Given back, or about to be.
     pub refunded: BTreeSet<u32>,
+    /// Lost when its time was over.
+    pub forfeited: BTreeSet<u32>,
+    pub back_at_end: bool,
     pub undone: u32,
 }
 
@@ -67,7 +72,9 @@ pub enum Undo {
 
 impl Voucher {
     fn free(&self) -> Vec<u32> {
-        (1..=self.uses).filter(|s| !self.used.contains(s) && !self.refunded.contains(s)).collect()
+        let taken =
+            |s: &u32| self.used.contains(s) || self.refunded.contains(s) || self.forfeited.contains(s);
+        (1..=self.uses).filter(|s| !taken(s)).collect()
     }
 
     /// The uses that redeeming takes: the lowest.
@@ -82,6 +89,20 @@ impl Voucher {
         let free = self.free();
         let quantity = usize::try_from(quantity).unwrap();
         (quantity <= free.len()).then(|| free[free.len() - quantity..].to_vec())
+    }
+
+    /// What is left when its time is over goes back or is lost; what goes back.
+    pub fn expire(&mut self, now: DateTime<Utc>) -> i64 {
+        if now < self.valid_to {
+            return 0;
+        }
+        let free = self.free();
+        if self.back_at_end {
+            self.refunded.extend(&free);
+            return self.worth(&free);
+        }
+        self.forfeited.extend(&free);
+        0
     }
 
     /// How many uses are left.

@@ -19,10 +19,21 @@ use crate::support::eventually;
 const STEPS: usize = 220;
 const VERIFY_EVERY: usize = 10;
 const CUSTOMERS: usize = 4;
+/// What time brings, as far as it is due.
+const TIME_BRINGS: [&str; 3] = [
+    "SELECT COUNT(*) AS n FROM vouchers WHERE (state = 'Live' AND valid_to <= $1) OR expire_again_at <= $1",
+    "SELECT COUNT(*) AS n FROM uses WHERE state = 'Done' AND matures_at <= $1",
+    "SELECT COUNT(*) AS n FROM orders WHERE remind_at <= $1",
+];
 /// What is under way ends by itself within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Uses, price and stock of what is sold: prices that do not divide evenly, stock that runs out.
-const CARDS: [(u32, i64, Option<i64>); 3] = [(1, 100, Some(25)), (3, 1001, None), (10, 99_999, Some(60))];
+/// Uses, price, stock, days and refund policy of what is sold: prices that do not divide evenly, stock that runs out, a
+/// card that is soon over.
+const CARDS: [(u32, i64, Option<i64>, u32, &str); 3] = [
+    (1, 100, Some(25), 30, "any_time"),
+    (3, 1001, None, 1, "any_time"),
+    (10, 99_999, Some(60), 30, "before_expiry"),
+];
 
 /// Who acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +53,8 @@ pub struct Run {
     staff: Vec<Client>,
     pub orders: Vec<Order>,
     pub redemptions: Vec<Redemption>,
+    /// Uses that nobody used in time.
+    expired: u32,
     /// What happened, for the one who has to understand a failure.
     pub diary: Vec<String>,
 }
@@ -61,12 +74,13 @@ pub async fn run(backend: Backend, seed: u64) -> String {
     let vouchers: usize = run.orders.iter().map(|o| o.vouchers.len()).sum();
     let undone = run.redemptions.iter().filter(|r| r.undone).count();
     let refunds = run.app.sim.refunds().len();
-    let little = vouchers < 10 || run.redemptions.len() < 5 || refunds == 0;
+    let little = vouchers < 10 || run.redemptions.len() < 5 || refunds == 0 || run.expired == 0;
     assert!(!little, "hardly anything happened: {vouchers} vouchers, {refunds} refunds");
     format!(
-        "{} orders, {vouchers} vouchers, {} redemptions, {undone} undone, {refunds} refunds",
+        "{} orders, {vouchers} vouchers, {} redemptions, {undone} undone, {refunds} refunds, {} uses expired",
         run.orders.len(),
-        run.redemptions.len()
+        run.redemptions.len(),
+        run.expired
     )
 }
 
@@ -83,9 +97,10 @@ impl Run {
         let app = TestApp::start(backend).await;
         let store = app.store("人民广场店").await;
         let mut cards = Vec::new();
-        for (uses, price_fen, stock) in CARDS {
-            let sku = json!({"name": "次卡", "price_fen": price_fen, "stock": stock, "uses": uses, "validity": {"days": 30}});
-            cards.push(Card { sku: app.shop_in(store, sku).await.sku, uses, price_fen });
+        for (uses, price_fen, stock, days, refund) in CARDS {
+            let sku = json!({"name": "次卡", "price_fen": price_fen, "stock": stock, "uses": uses, "validity": {"days": days}, "refund": refund});
+            let back_at_end = refund == "any_time";
+            cards.push(Card { sku: app.shop_in(store, sku).await.sku, uses, price_fen, back_at_end });
         }
         let staff =
             vec![app.verifier(&[store]).await, app.verifier(&[store]).await, app.manager(&[store]).await];
@@ -102,6 +117,7 @@ impl Run {
             staff,
             orders: Vec::new(),
             redemptions: Vec::new(),
+            expired: 0,
             diary: Vec::new(),
         }
     }
@@ -156,9 +172,28 @@ impl Run {
         self.quiet().await;
         self.app.advance(by);
         self.note(format!("{} minutes pass", by.as_secs() / 60));
+        self.expire().await;
     }
 
-    /// Waits until nothing is due: no job, no order whose time is over, no message.
+    /// Waits until what time brings is done, here and in the model.
+    pub async fn expire(&mut self) {
+        self.nothing_due("what time brings is done", &TIME_BRINGS).await;
+        let now = self.now();
+        let mut expired = 0;
+        for order in &mut self.orders {
+            for voucher in &mut order.vouchers {
+                let left = voucher.left();
+                order.refunded_fen += voucher.expire(now);
+                expired += left - voucher.left();
+            }
+        }
+        if expired > 0 {
+            self.expired += expired;
+            self.note(format!("{expired} uses expire"));
+        }
+    }
+
+    /// Waits until nothing is due: nothing that time brings, no job, no order whose time is over, no message.
     pub async fn quiet(&self) {
         const DUE: [&str; 3] = [
             "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Running' OR (state = 'Ready' AND run_at <= $1)",
@@ -166,10 +201,15 @@ impl Run {
             "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq
              WHERE m.source_seq IS NULL AND o.at <= $1",
         ];
+        self.nothing_due("what time brings is done", &TIME_BRINGS).await;
+        self.nothing_due("what is due is done", &DUE).await;
+    }
+
+    async fn nothing_due(&self, what: &str, due: &[&str]) {
         let app = &self.app.app;
-        eventually("what is due is done", PATIENCE, async || {
+        eventually(what, PATIENCE, async || {
             let now: Timestamp = app.now();
-            for due in DUE {
+            for due in due {
                 let row = sql::row(app.db.reader(), due, hexiao_db::params![now]).await.unwrap().unwrap();
                 if row.get::<i64>("n").unwrap() > 0 {
                     return false;
@@ -217,6 +257,8 @@ impl Run {
             "stock is still reserved"
         );
         assert_eq!(self.count("SELECT COUNT(*) AS n FROM jobs WHERE state = 'Dead'").await, 0, "dead jobs");
+        let reminders = "SELECT COALESCE(MAX(n), 0) AS n FROM (SELECT COUNT(*) AS n FROM messages WHERE topic = 'voucher.expiring' GROUP BY order_id) m";
+        assert!(self.count(reminders).await <= 3, "reminded too often");
         assert_eq!(self.count("SELECT COUNT(*) AS n FROM payment_anomalies").await, 0, "anomalies");
         for n in 0..self.orders.len() {
             self.look(n).await;
@@ -262,6 +304,7 @@ impl Run {
             let voucher = &self.orders[n].vouchers[v];
             assert_eq!(seen["used"], voucher.used.len(), "{seen}");
             assert_eq!(seen["refunded"], voucher.refunded.len(), "{seen}");
+            assert_eq!(seen["forfeited"], voucher.forfeited.len(), "{seen}");
             assert_eq!(seen["locked"], 0, "{seen}");
             assert_eq!(seen["remaining"], voucher.left(), "{seen}");
             let standing = seen["uses"].as_array().unwrap().iter().filter(|u| u["reversed"] == json!(false));
