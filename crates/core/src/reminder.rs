@@ -143,8 +143,14 @@ mod tests {
         let (noon, end) = (at("2026-11-23T12:00:00+08:00"), at(END));
         assert_eq!(next_look(end, false, noon, hours(0)), Some(at("2026-12-17T09:00:00+08:00")));
         assert_eq!(next_look(end, true, noon, hours(0)), Some(at("2026-11-24T12:00:00+08:00")));
-        assert_eq!(next_look(end, true, at("2026-12-16T12:00:00+08:00"), hours(0)), Some(at("2026-12-17T09:00:00+08:00")));
-        assert_eq!(next_look(end, true, at("2026-12-23T22:00:00+08:00"), hours(0)), Some(at("2026-12-25T09:00:00+08:00")));
+        assert_eq!(
+            next_look(end, true, at("2026-12-16T12:00:00+08:00"), hours(0)),
+            Some(at("2026-12-17T09:00:00+08:00"))
+        );
+        assert_eq!(
+            next_look(end, true, at("2026-12-23T22:00:00+08:00"), hours(0)),
+            Some(at("2026-12-25T09:00:00+08:00"))
+        );
     }
 
     #[test]

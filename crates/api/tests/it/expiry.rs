@@ -15,11 +15,11 @@ use crate::steps::{
     staff_again, text, titles,
 };
 
-/// How long until a voucher's time is over.
-pub(crate) async fn time_left(app: &TestApp, customer: &Client, voucher: &str) -> Duration {
+/// How long until so many seconds before a voucher's time is over.
+pub(crate) async fn time_to(app: &TestApp, customer: &Client, voucher: &str, before: u64) -> Duration {
     let shown = app.voucher(customer, voucher).await;
     let valid_to: Timestamp = serde_json::from_value(shown["valid_to"].clone()).unwrap();
-    valid_to.since(app.app.now()).to_std().unwrap()
+    valid_to.since(app.app.now()).to_std().unwrap().checked_sub(seconds(before)).unwrap()
 }
 
 async fn count(app: &TestApp, from: &str) -> i64 {
@@ -133,10 +133,11 @@ on_both!(the_last_second_of_the_last_day_is_valid, |app| async {
     let customer = app.customer("小王").await;
     let shop = short(&app, json!({"refund": "before_expiry"})).await;
     let bought = app.buy(&customer, &shop, 1).await;
-    let left = time_left(&app, &customer, &bought.vouchers[0]).await;
+    let left = time_to(&app, &customer, &bought.vouchers[0], 0).await;
+    let nearly = time_to(&app, &customer, &bought.vouchers[0], 30).await;
     let shown = app.voucher(&customer, &bought.vouchers[0]).await;
     assert!(text(&shown["valid_to"]).ends_with("T00:00:00+08:00"), "midnight in Shanghai: {shown}");
-    let before = app.ahead(left - seconds(30)).await;
+    let before = app.ahead(nearly).await;
     assert_eq!(before.expire_vouchers().await.unwrap(), 0);
     let after = app.ahead(left).await;
     assert_eq!(after.expire_vouchers().await.unwrap(), 1);
@@ -156,8 +157,7 @@ async fn late_redemption(app: &TestApp, terms: Value) -> (Shop, Bought, String) 
     let bought = app.buy(&customer, &shop, 1).await;
     app.verifier(&[shop.store]).await;
     app.manager(&[shop.store]).await;
-    let left = time_left(app, &customer, &bought.vouchers[0]).await;
-    app.advance(left - seconds(3600));
+    app.advance(time_to(app, &customer, &bought.vouchers[0], 3600).await);
     let (verifier, customer) = (staff_again(app, 0).await, app.customer("小王").await);
     let done = verifier.redeem(app, &customer, shop.store, &bought.vouchers[0], 1).await.expect(201);
     (shop, bought, text(&done["id"]).to_owned())

@@ -4,7 +4,7 @@ use hexiao_testkit::{Client, TestApp, on_both, wait_until};
 use serde_json::{Value, json};
 
 use crate::products::refused;
-use crate::steps::{balance, days, items, key, owner_again, text};
+use crate::steps::{balance, days, items, key, owner_again, seconds, text};
 
 /// The ledger's transfers of an event.
 async fn transfers(owner: &Client, event: &str) -> Vec<Value> {
@@ -59,7 +59,7 @@ on_both!(it_matures_at_its_time_and_once, |app| async {
     verifier.redeem(&app, &customer, shop.store, &bought.vouchers[0], 1).await.expect(201);
     let day = hexiao_core::time::BusinessDay::default();
     let matures_in = day.matures_at(app.app.now()).since(app.app.now()).to_std().unwrap();
-    let before = app.ahead(matures_in - std::time::Duration::from_secs(60)).await;
+    let before = app.ahead(matures_in.checked_sub(seconds(60)).unwrap()).await;
     assert_eq!(before.mature_uses().await.unwrap(), 0, "a minute is left");
     let after = app.ahead(matures_in).await;
     assert_eq!(after.mature_uses().await.unwrap(), 1);
