@@ -1,8 +1,8 @@
 //! What happened, as the outbox carries it, and what the customer's inbox says of it.
 
+use hexiao_core::expiry::ExpiryPolicy;
 use hexiao_core::id::{CustomerId, MerchantId, OrderId};
 use hexiao_core::money::Money;
-use hexiao_core::rule::ExpiryPolicy;
 use hexiao_core::scope::CustomerScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::messages::{self, Message};

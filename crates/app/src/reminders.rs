@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hexiao_core::expiry::ExpiryPolicy;
 use hexiao_core::id::{CustomerId, MerchantId, OrderId, StoreId};
 use hexiao_core::reminder::{Hours, has_come, next_look};
-use hexiao_core::rule::{ExpiryPolicy, RedemptionRule};
+use hexiao_core::rule::RedemptionRule;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_core::voucher::VoucherState;

@@ -8,9 +8,48 @@ use crate::money::Money;
 use crate::order::OrderState;
 use crate::redeem::VoucherFacts;
 use crate::refund::uses_worth;
-use crate::rule::ExpiryPolicy;
+use crate::rule::{RedemptionRule, RefundPolicy, Validity};
+use crate::state::text_enum;
 use crate::time::Timestamp;
 use crate::voucher::{VoucherState, lowest_free};
+
+text_enum! {
+    /// What becomes of uses that nobody used in time.
+    pub enum ExpiryPolicy {
+        /// 过期自动退: their money goes back by itself.
+        Refund = "refund",
+        /// 过期作废
+        Forfeit = "forfeit",
+    }
+}
+
+/// What becomes of unused uses where nothing else was agreed: what can be had back at any time goes back by itself.
+pub const fn default_expiry_policy(refund: RefundPolicy) -> ExpiryPolicy {
+    match refund {
+        RefundPolicy::AnyTime => ExpiryPolicy::Refund,
+        RefundPolicy::BeforeExpiry | RefundPolicy::None => ExpiryPolicy::Forfeit,
+    }
+}
+
+impl RedemptionRule {
+    /// What becomes of uses that nobody used in time.
+    pub fn expiry_policy(&self) -> ExpiryPolicy {
+        self.on_expiry.unwrap_or(default_expiry_policy(self.refund))
+    }
+
+    /// Whether its end moves when it is first used.
+    pub const fn end_moves(&self) -> bool {
+        match self.validity {
+            Validity::FromActivation { .. } => true,
+            Validity::FromPayment { .. } | Validity::Fixed { .. } => false,
+        }
+    }
+
+    /// Whether any of its uses may ever be refunded: through WeChat, so within a year.
+    pub fn may_refund(&self) -> bool {
+        self.refund != RefundPolicy::None || self.expiry_policy() == ExpiryPolicy::Refund
+    }
+}
 
 /// Days after which a voucher is looked at again that cannot be settled now.
 pub const AGAIN_DAYS: i64 = 1;
@@ -88,7 +127,7 @@ pub fn spacing() -> Duration {
 mod tests {
     use super::*;
     use crate::id::{Id as _, StoreId};
-    use crate::rule::{Binding, RedemptionRule, RefundPolicy, StoreSet, Validity};
+    use crate::rule::{Binding, StoreSet};
     use crate::voucher::Counters;
 
     fn at(text: &str) -> Timestamp {
@@ -125,6 +164,30 @@ mod tests {
             taken: [1].into(),
             recent: vec![],
         }
+    }
+
+    #[test]
+    fn what_expires_goes_back_where_it_always_could() {
+        let after = |refund, on_expiry| {
+            RedemptionRule { refund, on_expiry, ..voucher(RefundPolicy::AnyTime).rule }.expiry_policy()
+        };
+        assert_eq!(after(RefundPolicy::AnyTime, None), ExpiryPolicy::Refund);
+        assert_eq!(after(RefundPolicy::BeforeExpiry, None), ExpiryPolicy::Forfeit);
+        assert_eq!(after(RefundPolicy::None, None), ExpiryPolicy::Forfeit);
+        assert_eq!(after(RefundPolicy::AnyTime, Some(ExpiryPolicy::Forfeit)), ExpiryPolicy::Forfeit);
+        assert_eq!(after(RefundPolicy::None, Some(ExpiryPolicy::Refund)), ExpiryPolicy::Refund);
+        // A rule that says nothing of it is the text that it was before there was anything to say.
+        assert!(!serde_json::to_string(&voucher(RefundPolicy::AnyTime).rule).unwrap().contains("on_expiry"));
+        let never =
+            RedemptionRule { on_expiry: Some(ExpiryPolicy::Forfeit), ..voucher(RefundPolicy::AnyTime).rule };
+        assert_eq!(never.problems("")[0].path, "on_expiry");
+        let long = RedemptionRule {
+            refund: RefundPolicy::None,
+            on_expiry: Some(ExpiryPolicy::Refund),
+            validity: Validity::FromPayment { days: 360 },
+            ..voucher(RefundPolicy::AnyTime).rule
+        };
+        assert_eq!(long.problems("").len(), 1);
     }
 
     const MIDNIGHT: &str = "2026-12-24T00:00:00+08:00";

@@ -9,6 +9,7 @@ use chrono::{Duration, NaiveDate, NaiveTime, Timelike};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::expiry::ExpiryPolicy;
 use crate::hours::{self, SEARCH_DAYS, Weekday};
 use crate::id::StoreId;
 use crate::reason::FieldError;
@@ -86,16 +87,6 @@ text_enum! {
         BeforeExpiry = "before_expiry",
         /// 不可退, shown as such before the purchase.
         None = "none",
-    }
-}
-
-text_enum! {
-    /// What becomes of uses that nobody used in time.
-    pub enum ExpiryPolicy {
-        /// 过期自动退: their money goes back by itself.
-        Refund = "refund",
-        /// 过期作废
-        Forfeit = "forfeit",
     }
 }
 
@@ -193,33 +184,7 @@ const fn one() -> u32 {
     1
 }
 
-/// What becomes of unused uses where nothing else was agreed: what can be had back at any time goes back by itself.
-pub const fn default_expiry_policy(refund: RefundPolicy) -> ExpiryPolicy {
-    match refund {
-        RefundPolicy::AnyTime => ExpiryPolicy::Refund,
-        RefundPolicy::BeforeExpiry | RefundPolicy::None => ExpiryPolicy::Forfeit,
-    }
-}
-
 impl RedemptionRule {
-    /// What becomes of uses that nobody used in time.
-    pub fn expiry_policy(&self) -> ExpiryPolicy {
-        self.on_expiry.unwrap_or(default_expiry_policy(self.refund))
-    }
-
-    /// Whether its end moves when it is first used.
-    pub const fn end_moves(&self) -> bool {
-        match self.validity {
-            Validity::FromActivation { .. } => true,
-            Validity::FromPayment { .. } | Validity::Fixed { .. } => false,
-        }
-    }
-
-    /// Whether any of its uses may ever be refunded: through WeChat, so within a year.
-    pub fn may_refund(&self) -> bool {
-        self.refund != RefundPolicy::None || self.expiry_policy() == ExpiryPolicy::Refund
-    }
-
     /// What is wrong with the rule, as problems of the fields under `path`.
     pub fn problems(&self, path: &str) -> Vec<FieldError> {
         let mut out = Vec::new();
@@ -662,27 +627,6 @@ mod tests {
         assert_eq!(v, Validity::FromActivation { days: 30, activate_within_days: 90 });
         let text = serde_json::to_string(&rule()).unwrap();
         assert_eq!(serde_json::from_str::<RedemptionRule>(&text).unwrap(), rule());
-    }
-
-    #[test]
-    fn what_expires_goes_back_where_it_always_could() {
-        let after = |refund, on_expiry| RedemptionRule { refund, on_expiry, ..rule() }.expiry_policy();
-        assert_eq!(after(RefundPolicy::AnyTime, None), ExpiryPolicy::Refund);
-        assert_eq!(after(RefundPolicy::BeforeExpiry, None), ExpiryPolicy::Forfeit);
-        assert_eq!(after(RefundPolicy::None, None), ExpiryPolicy::Forfeit);
-        assert_eq!(after(RefundPolicy::AnyTime, Some(ExpiryPolicy::Forfeit)), ExpiryPolicy::Forfeit);
-        assert_eq!(after(RefundPolicy::None, Some(ExpiryPolicy::Refund)), ExpiryPolicy::Refund);
-        // A rule that says nothing of it is the text that it was before there was anything to say.
-        assert!(!serde_json::to_string(&rule()).unwrap().contains("on_expiry"));
-        let never = RedemptionRule { on_expiry: Some(ExpiryPolicy::Forfeit), ..rule() };
-        assert_eq!(never.problems("")[0].path, "on_expiry");
-        let long = RedemptionRule {
-            refund: RefundPolicy::None,
-            on_expiry: Some(ExpiryPolicy::Refund),
-            validity: Validity::FromPayment { days: 360 },
-            ..rule()
-        };
-        assert_eq!(long.problems("").len(), 1);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use hexiao_app::merchant::{Edit, MAX_SKUS, NewProduct, NewSku, ProductPatch, SkuPatch, StockPlan, Terms};
 use hexiao_core::catalog::StockMode;
+use hexiao_core::expiry::ExpiryPolicy;
 use hexiao_core::id::StoreId;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
 use hexiao_core::reason::{FieldError, Reason, Refusal};
-use hexiao_core::rule::{Binding, ExpiryPolicy, RefundPolicy, StoreSet, UsableWindow, Validity};
+use hexiao_core::rule::{Binding, RefundPolicy, StoreSet, UsableWindow, Validity};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 

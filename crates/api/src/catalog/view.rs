@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use hexiao_core::catalog::{ProductState, StockMode};
+use hexiao_core::expiry::ExpiryPolicy;
 use hexiao_core::id::{ProductId, RecordId, SkuId, StockId, StoreId};
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{Binding, ExpiryPolicy, RedemptionRule, RefundPolicy, UsableWindow};
+use hexiao_core::rule::{Binding, RedemptionRule, RefundPolicy, UsableWindow};
 use hexiao_db::catalog::{ProductDetail, Sku};
 use hexiao_db::stock_admin::Stock;
 use serde::Serialize;

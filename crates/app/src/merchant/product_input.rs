@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use hexiao_core::catalog::StockMode;
+use hexiao_core::expiry::{ExpiryPolicy, default_expiry_policy};
 use hexiao_core::id::StoreId;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{
-    Binding, ExpiryPolicy, RedemptionRule, RefundPolicy, StoreSet, UsableWindow, Validity,
-    default_expiry_policy,
-};
+use hexiao_core::rule::{Binding, RedemptionRule, RefundPolicy, StoreSet, UsableWindow, Validity};
 use hexiao_db::catalog::Sku;
 use serde::{Deserialize, Deserializer};
 
