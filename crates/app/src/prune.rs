@@ -51,7 +51,16 @@ impl App {
         let keys = self.prune_kept(Kept::Keys, before(KEY_DAYS)).await?;
         let all = events + jobs + sessions + deliveries + attempts + audit + keys;
         if all > 0 {
-            tracing::info!(events, jobs, sessions, deliveries, attempts, audit, keys, "deleted what is no longer needed");
+            tracing::info!(
+                events,
+                jobs,
+                sessions,
+                deliveries,
+                attempts,
+                audit,
+                keys,
+                "deleted what is no longer needed"
+            );
         }
         Ok(usize::try_from(all).unwrap_or(usize::MAX))
     }

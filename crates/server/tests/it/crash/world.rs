@@ -245,6 +245,10 @@ impl World {
                 hexiao_db::params![matured],
             )
             .await?;
+            // The verifier's commission is for the same time.
+            let commission = "UPDATE commission_entries SET matures_at =
+                (SELECT u.matures_at FROM uses u WHERE u.merchant_id = commission_entries.merchant_id AND u.id = commission_entries.use_id)";
+            sql::execute(&tx, commission, vec![]).await?;
             run("UPDATE stores SET zone = $1", hexiao_db::params![zone.as_str()]).await
         });
         done.unwrap();
