@@ -127,11 +127,8 @@ async fn a_use_ends_once(world: &World) {
             assert!(fine, "seed {seed}: {} {}", answer.status, answer.body);
         }
         let won = answers[..2].iter().any(|a| a.status == 201);
-        if won {
-            people += 1
-        } else {
-            time += 1
-        }
+        let winner = if won { &mut people } else { &mut time };
+        *winner += 1;
         handicap.after(won);
         // Whatever came free meanwhile is settled in the end: nothing is left, and every use went one way.
         scene.later.expire_vouchers().await.unwrap();
@@ -164,11 +161,8 @@ async fn undone_or_earned(world: &World) {
         let mut expected = [if won { "reversal" } else { "maturity" }, "payment", "redemption"];
         expected.sort_unstable();
         assert_eq!(events, expected, "seed {seed}");
-        if won {
-            undone += 1
-        } else {
-            earned += 1
-        }
+        let winner = if won { &mut undone } else { &mut earned };
+        *winner += 1;
         handicap.after(won);
     }
     assert!(seeds(50) < 50 || (undone > 0 && earned > 0), "{undone} undone, {earned} earned");
