@@ -47,6 +47,10 @@ pub struct RefusalBody {
     /// The nearest store at which it can be used, where that is what is wrong.
     #[schema(required)]
     pub nearest_store: Option<NearestStoreView>,
+    /// The refund in the way was not sent: the customer can take it back by a tap.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub can_withdraw: bool,
 }
 
 /// A store at which a voucher can be used.
@@ -78,6 +82,7 @@ impl From<hexiao_app::redeem::RefusalView> for RefusalBody {
             retryable: r.retryable,
             next_usable_at: at_opt(r.next_usable_at),
             nearest_store: r.nearest_store.map(Into::into),
+            can_withdraw: r.can_withdraw,
         }
     }
 }

@@ -75,6 +75,11 @@ pub enum Happened {
         /// Which products, and how many uses: they are lost.
         forfeited: Vec<(String, i64)>,
     },
+    /// A refund was taken back before it was sent.
+    RefundWithdrawn {
+        /// How much.
+        amount_fen: i64,
+    },
     /// A refund was asked for.
     RefundCreated {
         /// How much.
@@ -109,6 +114,7 @@ impl Happened {
             Self::Expiring { .. } => "voucher.expiring",
             Self::Expired { .. } => "voucher.expired",
             Self::RefundCreated { .. } => "refund.created",
+            Self::RefundWithdrawn { .. } => "refund.withdrawn",
             Self::RefundSucceeded { .. } | Self::RefundPaidByHand { .. } => "refund.succeeded",
             Self::RefundStuck { .. } => "refund.stuck",
         }
@@ -164,6 +170,9 @@ impl Happened {
             }
             Self::RefundCreated { amount_fen } => {
                 ("退款已申请", format!("退款 {} 已申请，将原路退回。", yuan(amount_fen)))
+            }
+            Self::RefundWithdrawn { amount_fen } => {
+                ("退款已撤回", format!("退款 {} 已撤回，次数已恢复。", yuan(amount_fen)))
             }
             Self::RefundSucceeded { amount_fen } => {
                 ("退款成功", format!("退款 {} 已原路退回，请留意微信支付通知。", yuan(amount_fen)))

@@ -6,7 +6,7 @@
 use chrono::Duration;
 use hexiao_core::time::Timestamp;
 use hexiao_db::retention::{self, Kept};
-use hexiao_db::{jobs, outbox, sessions, transact, webhooks as deliveries};
+use hexiao_db::{consents, jobs, outbox, sessions, transact, webhooks as deliveries};
 
 use crate::context::App;
 use crate::error::{AppError, Result};
@@ -23,6 +23,8 @@ pub const KEY_DAYS: i64 = 90;
 
 /// Days for which what was sent to webhooks is kept after it was over.
 pub const DELIVERY_DAYS: i64 = 30;
+/// Days for which a request for consent is kept that came to nothing.
+pub const CONSENT_DAYS: i64 = 7;
 
 /// Rows of one transaction: a few milliseconds of SQLite's writer.
 const BATCH: u32 = 500;
@@ -44,18 +46,22 @@ impl App {
         let deliveries: Result<u64> = transact!(self.db, |tx| async {
             Ok::<_, AppError>(deliveries::prune(&tx, before(DELIVERY_DAYS), BATCH).await?)
         });
-        let (jobs, sessions, deliveries) = (jobs?, sessions?, deliveries?);
+        let consents: Result<u64> = transact!(self.db, |tx| async {
+            Ok::<_, AppError>(consents::prune(&tx, before(CONSENT_DAYS), BATCH).await?)
+        });
+        let (jobs, sessions, deliveries, consents) = (jobs?, sessions?, deliveries?, consents?);
         let retention = self.settings.retention;
         let attempts = self.prune_kept(Kept::Attempts, before(retention.attempts_days.into())).await?;
         let audit = self.prune_kept(Kept::Audit, before(retention.audit_days.into())).await?;
         let keys = self.prune_kept(Kept::Keys, before(KEY_DAYS)).await?;
-        let all = events + jobs + sessions + deliveries + attempts + audit + keys;
+        let all = events + jobs + sessions + deliveries + consents + attempts + audit + keys;
         if all > 0 {
             tracing::info!(
                 events,
                 jobs,
                 sessions,
                 deliveries,
+                consents,
                 attempts,
                 audit,
                 keys,

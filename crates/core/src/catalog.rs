@@ -107,6 +107,8 @@ text_enum! {
         ManageCommission = "manage_commission",
         /// Print the evidence sheet of a voucher of their stores.
         ReadEvidence = "read_evidence",
+        /// Set how the merchant as a whole works.
+        ManageSettings = "manage_settings",
     }
 }
 
@@ -150,7 +152,10 @@ impl Role {
                 | C::ReadEvidence,
             )
             | (Self::Verifier, C::Redeem | C::ReadOrders) => true,
-            (Self::Operator, C::ReadLedger | C::ManageAgreements | C::ManageCommission)
+            (
+                Self::Operator,
+                C::ReadLedger | C::ManageAgreements | C::ManageCommission | C::ManageSettings,
+            )
             | (
                 Self::Finance,
                 C::Redeem
@@ -162,7 +167,8 @@ impl Role {
                 | C::ManageStaff
                 | C::ManageAgreements
                 | C::ManageWebhooks
-                | C::ManageCommission,
+                | C::ManageCommission
+                | C::ManageSettings,
             )
             | (
                 Self::StoreManager,
@@ -172,7 +178,8 @@ impl Role {
                 | C::ReadLedger
                 | C::ManageAgreements
                 | C::ManageWebhooks
-                | C::ManageCommission,
+                | C::ManageCommission
+                | C::ManageSettings,
             )
             | (
                 Self::Verifier,
@@ -187,7 +194,8 @@ impl Role {
                 | C::ManageAgreements
                 | C::ManageWebhooks
                 | C::ManageCommission
-                | C::ReadEvidence,
+                | C::ReadEvidence
+                | C::ManageSettings,
             ) => false,
         }
     }

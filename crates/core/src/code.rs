@@ -14,7 +14,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hmac;
 
 use crate::damm;
-use crate::text::{MobilePhone, digit_value};
+use crate::text::{MobilePhone, PhoneLast4, digit_value};
 
 /// Digits of a code, with the check digit.
 pub const CODE_LEN: usize = 12;
@@ -169,6 +169,13 @@ impl Pepper {
     #[must_use]
     pub fn phone_hash(&self, phone: &MobilePhone) -> PhoneHash {
         PhoneHash(self.mac(&[b"phone:", phone.as_str().as_bytes()].concat()))
+    }
+
+    /// `HMAC-SHA-256(pepper, "phone-last4:" ‖ the 4 digits)`: what a lookup at the counter is matched by. Ten thousand
+    /// numbers share each; it tells nothing without the pepper.
+    #[must_use]
+    pub fn last4_hash(&self, last4: &PhoneLast4) -> PhoneHash {
+        PhoneHash(self.mac(&[b"phone-last4:", last4.as_str().as_bytes()].concat()))
     }
 
     fn mac(&self, message: &[u8]) -> [u8; 32] {
@@ -367,6 +374,12 @@ impl Keyring<Pepper> {
     pub fn phone_hashes(&self, phone: &MobilePhone) -> Vec<(i16, PhoneHash)> {
         self.iter().map(|pepper| (pepper.id, pepper.phone_hash(phone))).collect()
     }
+
+    /// The hashes under which a lookup by a phone's last four digits may be stored, the current pepper's first.
+    #[must_use]
+    pub fn last4_hashes(&self, last4: &PhoneLast4) -> Vec<PhoneHash> {
+        self.iter().map(|pepper| pepper.last4_hash(last4)).collect()
+    }
 }
 
 impl Keyring<CodeKey> {
@@ -490,6 +503,9 @@ mod tests {
         assert_ne!(hashes[0].1, hashes[1].1);
         let phone = MobilePhone::parse("13812341234").unwrap();
         assert_eq!(ring.phone_hashes(&phone)[0], (2, ring.current().phone_hash(&phone)));
+        let hashes = ring.last4_hashes(&phone.last4());
+        assert_eq!(hashes[0], ring.current().last4_hash(&PhoneLast4::parse("1234").unwrap()));
+        assert!(hashes[0] != hashes[1] && hashes[0] != ring.current().phone_hash(&phone));
     }
 
     #[test]

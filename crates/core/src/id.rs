@@ -133,6 +133,8 @@ ids! {
     RedemptionId = "rdm";
     /// One use 次 of a voucher.
     UseId = "use";
+    /// A request for a customer's consent.
+    ConsentId = "con";
     /// A message in a customer's inbox.
     MessageId = "msg";
     /// A job that is delayed or retried.

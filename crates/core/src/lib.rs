@@ -7,6 +7,7 @@ pub mod agreement;
 pub mod catalog;
 pub mod code;
 pub mod commission;
+pub mod consent;
 pub mod damm;
 pub mod expiry;
 pub mod geo;

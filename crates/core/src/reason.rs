@@ -60,6 +60,7 @@ reasons! {
     SessionExpired "session_expired" 401 Staff false "登录已过期" "请重新登录";
     BadCredentials "bad_credentials" 401 Staff false "手机号或密码不正确" "请核对后再试，多次输错会暂时锁定";
     LoginCodeInvalid "login_code_invalid" 401 Customer true "微信登录凭证无效或已使用" "请重新打开小程序登录";
+    PhoneCodeInvalid "phone_code_invalid" 422 Customer true "手机号授权已失效或已使用" "请重新点击按钮授权手机号";
     AccountLocked "account_locked" 429 Staff true "输错密码次数过多，账号已暂时锁定" "请稍后再试，或请管理员重置密码";
     AccountDisabled "account_disabled" 403 Staff false "账号已停用" "请联系管理员";
     ChooseMerchant "choose_merchant" 409 Staff false "您在多个商家任职" "请选择要登录的商家";
@@ -120,6 +121,7 @@ reasons! {
     MaxQuantity "max_quantity" 409 Customer false "超过单次最多使用次数" "请减少核销次数";
     AcknowledgeRequired "acknowledge_required" 409 Staff false "该券刚刚在本店核销过" "确认是再次使用后，请勾选确认再核销";
     ConsentRequired "consent_required" 409 Customer false "需要顾客同意" "请顾客在小程序里点同意";
+    ConsentExpired "consent_expired" 409 Customer false "这次请求已超时" "请店员重新发起";
     ConsentDenied "consent_denied" 409 Customer false "顾客没有同意" "请改用扫码";
     ApprovalRequired "approval_required" 409 Staff false "需要第二人审批" "请店长审批";
     StaffForbidden "staff_forbidden" 403 Staff false "您不能在该门店核销" "请切换到您任职的门店";

@@ -191,6 +191,22 @@ fn apart(a: Timestamp, b: Timestamp) -> Duration {
     a.since(b).abs()
 }
 
+/// Whether something of it may be redeemed at a store, now or later, or could be if a refund were taken back.
+pub fn open_at(v: &VoucherFacts, store_id: StoreId, now: Timestamp) -> bool {
+    let left = v.counters.free() + v.counters.locked_refund + v.counters.locked_booking;
+    let place = StoreFacts { store_id, in_use: true, resting: false, day: BusinessDay::default() };
+    left > 0 && now < v.valid_to && check_state(v).is_ok() && check_place(v, place).is_ok()
+}
+
+/// Gives back what a refund kept: it was taken back before it was sent.
+pub fn release_refunded(v: &mut VoucherFacts, serials: &[u32]) {
+    let n = u32::try_from(serials.len()).unwrap_or(u32::MAX);
+    v.counters.locked_refund = v.counters.locked_refund.saturating_sub(n);
+    for serial in serials {
+        v.taken.remove(serial);
+    }
+}
+
 fn check_state(v: &VoucherFacts) -> Result<(), Refusal> {
     match v.order_state {
         OrderState::PendingPayment | OrderState::Closed => return Err(Reason::Unpaid.into()),
@@ -453,6 +469,31 @@ mod tests {
     }
 
     const NOON: &str = "2026-11-23T12:00:00+08:00";
+
+    #[test]
+    fn open_where_something_could_be_redeemed() {
+        let open = |change: fn(&mut VoucherFacts), n, now| {
+            let mut v = facts();
+            change(&mut v);
+            open_at(&v, store(n), at(now))
+        };
+        assert!(open(|_| (), 1, NOON) && open(|v| v.counters.locked_refund = 3, 1, NOON));
+        assert!(open(|_| (), 1, "2026-10-01T00:00:00+08:00"), "not yet, but later");
+        assert!(!open(|v| v.counters.used = 3, 1, NOON));
+        assert!(!open(|v| v.state = VoucherState::Frozen, 1, NOON));
+        assert!(!open(|v| v.rule.binding = Binding::ChosenStore, 2, NOON));
+        assert!(!open(|_| (), 1, "2026-12-01T00:00:00+08:00"));
+    }
+
+    #[test]
+    fn what_a_refund_kept_can_be_redeemed_when_it_is_taken_back() {
+        let mut v = facts();
+        v.counters.locked_refund = 2;
+        v.taken = BTreeSet::from([2, 3]);
+        assert_eq!(judge(&v, 1, NOON, 2).unwrap_err(), Reason::NotEnoughUses);
+        release_refunded(&mut v, &[2, 3]);
+        assert_eq!(judge(&v, 1, NOON, 3).unwrap().serials, [1, 2, 3]);
+    }
 
     #[test]
     fn takes_the_lowest_serials_and_their_exact_worth() {

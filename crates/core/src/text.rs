@@ -142,6 +142,9 @@ pub enum PhoneError {
     /// Not a mobile number of mainland China.
     #[error("请填写 11 位手机号")]
     Mobile,
+    /// Not four digits.
+    #[error("请填写手机号后四位")]
+    Last4,
     /// Neither a mobile number nor a landline with its area code nor a 400/800/95/96 number.
     #[error("请填写手机号、带区号的座机或 400 电话")]
     Store,
@@ -181,8 +184,29 @@ impl MobilePhone {
 
     /// What a phone lookup at the counter asks for.
     #[must_use]
-    pub fn last4(&self) -> &str {
-        &self.0[7..]
+    pub fn last4(&self) -> PhoneLast4 {
+        PhoneLast4(self.0[7..].to_owned())
+    }
+}
+
+/// The last four digits of a mobile number, as a customer says them at the counter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PhoneLast4(String);
+
+impl PhoneLast4 {
+    /// Reads exactly four digits, as people type them: full-width ones are allowed.
+    pub fn parse(input: &str) -> Result<Self, PhoneError> {
+        let trimmed = input.trim();
+        let four = trimmed.chars().count() == 4;
+        let digit = |c: char| digit_value(c).map(|value| char::from(b'0' + value));
+        let digits = four.then(|| trimmed.chars().map(digit).collect::<Option<String>>()).flatten();
+        digits.map(Self).ok_or(PhoneError::Last4)
+    }
+
+    /// The four digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -406,7 +430,7 @@ mod tests {
             ["13812341234", " 138 1234 1234", "+86 138-1234-1234", "86 13812341234", "１３８１２３４１２３４"]
         {
             let phone = MobilePhone::parse(typed).unwrap();
-            assert_eq!((phone.as_str(), phone.last4()), ("13812341234", "1234"), "{typed}");
+            assert_eq!((phone.as_str(), phone.last4().as_str()), ("13812341234", "1234"), "{typed}");
             assert_eq!(format!("{phone:?}"), "MobilePhone(138****1234)");
         }
         for wrong in
@@ -444,6 +468,16 @@ mod tests {
             ["", "62345678", "010-1234567", "010-12345678", "12345", "110", "400-123-456", "电话", "95588转1"]
         {
             assert_eq!(StorePhone::parse(wrong), Err(PhoneError::Store), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn four_digits_are_four_digits() {
+        for typed in ["1234", " 1234 ", "１２３４"] {
+            assert_eq!(PhoneLast4::parse(typed).unwrap().as_str(), "1234", "{typed}");
+        }
+        for wrong in ["", "123", "12345", "12a4", "12 34", "一二三四", "138****1234"] {
+            assert_eq!(PhoneLast4::parse(wrong), Err(PhoneError::Last4), "{wrong}");
         }
     }
 

@@ -709,6 +709,66 @@ CREATE TABLE refund_paces (
     next_at BIGINT NOT NULL
 );
 
+-- ── consent ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- A verifier asks, the customer taps in their own app. Who a lookup by phone is meant for is found when a customer's app
+-- asks, not when the verifier does: nothing that the verifier sees depends on whether somebody has that number.
+CREATE TABLE consent_requests (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('lookup', 'withdraw_refund')),
+    state TEXT NOT NULL CHECK (state IN ('Pending', 'Approved', 'Denied', 'Expired', 'Used')),
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    -- In whose name the uses are redeemed: the session must be alive then.
+    session_id UUID NOT NULL,
+    device TEXT,
+    -- What a lookup was asked by: the keyed hash of four digits, or the number of an order and, where there is one, the order.
+    phone_hash BYTEA,
+    order_number TEXT,
+    order_id UUID,
+    -- Who is asked; a lookup by phone asks whoever it fits.
+    asked_of UUID REFERENCES customers (id),
+    -- What to redeem, as JSON, when the refunds are taken back.
+    items TEXT,
+    prepare_nonce BYTEA,
+    -- Who answered.
+    customer_id UUID REFERENCES customers (id),
+    redemption_id UUID,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    decided_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    -- Customers name it by its id alone.
+    UNIQUE (id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id),
+    FOREIGN KEY (merchant_id, redemption_id) REFERENCES redemptions (merchant_id, id),
+    CHECK (kind <> 'lookup' OR (items IS NULL AND (phone_hash IS NULL) <> (order_number IS NULL))),
+    CHECK (kind <> 'withdraw_refund' OR (items IS NOT NULL AND prepare_nonce IS NOT NULL AND asked_of IS NOT NULL AND state <> 'Approved')),
+    CHECK (state <> 'Pending' OR (customer_id IS NULL AND decided_at IS NULL)),
+    CHECK (state NOT IN ('Approved', 'Denied', 'Used') OR (customer_id IS NOT NULL AND decided_at IS NOT NULL)),
+    CHECK (state <> 'Used' OR prepare_nonce IS NOT NULL),
+    CHECK ((redemption_id IS NOT NULL) = (kind = 'withdraw_refund' AND state = 'Used'))
+);
+CREATE INDEX consent_requests_by_staff ON consent_requests (merchant_id, staff_id, created_at);
+CREATE INDEX consent_requests_by_store ON consent_requests (merchant_id, store_id, created_at);
+CREATE INDEX consent_requests_by_phone ON consent_requests (phone_hash, expires_at) WHERE state = 'Pending';
+CREATE INDEX consent_requests_by_customer ON consent_requests (asked_of, expires_at) WHERE state = 'Pending';
+CREATE INDEX consent_requests_old ON consent_requests (created_at) WHERE state <> 'Used';
+CREATE UNIQUE INDEX consent_requests_used_once ON consent_requests (merchant_id, prepare_nonce) WHERE state = 'Used';
+
+-- The refunds that one tap takes back.
+CREATE TABLE consent_refunds (
+    merchant_id UUID NOT NULL,
+    consent_id UUID NOT NULL,
+    refund_id UUID NOT NULL,
+    PRIMARY KEY (merchant_id, consent_id, refund_id),
+    FOREIGN KEY (merchant_id, consent_id) REFERENCES consent_requests (merchant_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (merchant_id, refund_id) REFERENCES refunds (merchant_id, id)
+);
+
 -- ── money ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE ledger_transfers (

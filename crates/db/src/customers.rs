@@ -8,6 +8,7 @@ use sea_orm::DbBackend;
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Row};
 use crate::sql::{for_update, id_set, in_ids};
+use crate::staff::SealedPhone;
 use crate::{new_row, params, sql};
 
 /// A customer.
@@ -71,4 +72,23 @@ pub async fn lock(tx: &Tx, ids: &[CustomerId]) -> Result<()> {
 /// A customer, by themselves.
 pub async fn get(c: &impl Conn, customer: CustomerScope) -> Result<Option<Customer>> {
     sql::find(c, "SELECT * FROM customers WHERE id = $1", params![customer.customer_id()]).await
+}
+
+/// A customer's phone number, encrypted; nothing while they gave none.
+pub async fn phone_cipher(c: &impl Conn, customer: CustomerScope) -> Result<Option<Vec<u8>>> {
+    let text = "SELECT phone_cipher FROM customers WHERE id = $1";
+    sql::row(c, text, params![customer.customer_id()]).await?.map_or(Ok(None), |r| r.get("phone_cipher"))
+}
+
+/// Keeps a customer's phone number, or forgets it.
+pub async fn set_phone(tx: &Tx, customer: CustomerScope, phone: Option<&SealedPhone>) -> Result<()> {
+    let text =
+        "UPDATE customers SET phone_hash = $2, phone_cipher = $3, phone_masked = $4 WHERE id = $1 AND active";
+    let values = params![
+        customer.customer_id(),
+        phone.map(|p| p.hash.to_vec()),
+        phone.map(|p| p.cipher.clone()),
+        phone.map(|p| p.masked.clone())
+    ];
+    sql::execute_exactly(tx, 1, "active customer", text, values).await
 }

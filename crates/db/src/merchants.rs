@@ -106,6 +106,12 @@ pub async fn get(c: &impl Conn, merchant: MerchantScope) -> Result<Option<Mercha
     sql::find(c, "SELECT * FROM merchants WHERE id = $1", params![merchant.merchant_id()]).await
 }
 
+/// Sets how long a one-tap refund waits before it is sent.
+pub async fn set_refund_hold(tx: &Tx, merchant: MerchantScope, seconds: i64) -> Result<()> {
+    let text = "UPDATE merchants SET refund_hold_s = $2 WHERE id = $1";
+    sql::execute_exactly(tx, 1, "merchant", text, params![merchant.merchant_id(), seconds]).await
+}
+
 /// Locks a merchant's row: what belongs to it as a whole is edited by one at a time.
 pub async fn lock(tx: &Tx, merchant: MerchantScope) -> Result<()> {
     let text = format!("SELECT id FROM merchants m WHERE id = $1{}", sql::for_update(tx, "m"));

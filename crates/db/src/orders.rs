@@ -345,6 +345,17 @@ pub async fn get(c: &impl Conn, scope: &StoreScope, id: OrderId) -> Result<Optio
     Ok(found.filter(|o| scope.contains(o.store_id)))
 }
 
+/// The order of a number for people, and its customer.
+pub async fn by_number(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    number: &str,
+) -> Result<Option<(OrderId, CustomerId)>> {
+    let text = "SELECT id, customer_id FROM orders WHERE merchant_id = $1 AND number = $2";
+    let row = sql::row(c, text, params![merchant.merchant_id(), number]).await?;
+    row.map(|r| Ok((r.get("id")?, r.get("customer_id")?))).transpose()
+}
+
 /// The lines of some orders of one merchant, in order.
 pub async fn lines(c: &impl Conn, merchant: MerchantScope, orders: &[OrderId]) -> Result<Vec<Line>> {
     let text = format!(

@@ -26,6 +26,8 @@ pub enum Method {
     Code,
     /// The order's signed QR.
     Order,
+    /// The customer's tap in their own app.
+    Consent,
 }
 
 impl Method {
@@ -35,6 +37,7 @@ impl Method {
             Self::Qr => "qr",
             Self::Code => "code",
             Self::Order => "order",
+            Self::Consent => "consent",
         }
     }
 }
@@ -303,11 +306,18 @@ pub async fn get(c: &impl Conn, scope: &StoreScope, id: RedemptionId) -> Result<
         method: match method.as_str() {
             "code" => Method::Code,
             "order" => Method::Order,
+            "consent" => Method::Consent,
             _ => Method::Qr,
         },
         recorded_at: row.get("recorded_at")?,
     };
     Ok(Some(recorded).filter(|r| scope.contains(r.store_id)))
+}
+
+/// What a redemption answered, as JSON.
+pub async fn answer(c: &impl Conn, merchant: MerchantScope, id: RedemptionId) -> Result<Option<String>> {
+    let text = "SELECT answer FROM redemptions WHERE merchant_id = $1 AND id = $2";
+    sql::row(c, text, params![merchant.merchant_id(), id]).await?.map(|r| r.get("answer")).transpose()
 }
 
 /// The vouchers a redemption touched.

@@ -1,6 +1,7 @@
 //! Refunds.
 
-use hexiao_core::id::{CustomerId, MerchantId, OrderId, PaymentId, RefundId, StaffId, StoreId};
+use hexiao_core::consent::Held;
+use hexiao_core::id::{CustomerId, MerchantId, OrderId, PaymentId, RefundId, StaffId, StoreId, VoucherId};
 use hexiao_core::money::Money;
 use hexiao_core::payment::Method;
 use hexiao_core::refund::{BlockedReason, RefundCause, RefundState};
@@ -224,6 +225,30 @@ pub async fn of_orders(c: &impl Conn, merchant: MerchantScope, orders: &[OrderId
         in_ids(c, 2)
     );
     sql::list(c, &text, vec![merchant.merchant_id().value(), id_set(orders)]).await
+}
+
+/// Uses of vouchers that refunds keep which their customer asked for and which have not been sent.
+pub async fn held(c: &impl Conn, merchant: MerchantScope, vouchers: &[VoucherId]) -> Result<Vec<Held>> {
+    let text = format!(
+        "SELECT k.voucher_id, k.quantity, r.id, r.created_at FROM voucher_locks k
+         JOIN refunds r ON r.merchant_id = k.merchant_id AND r.id = k.owner_id
+         WHERE k.merchant_id = $1 AND k.voucher_id {} AND k.kind = 'refund' AND k.state = 'Active'
+           AND r.state = 'Created' AND r.cause = 'customer'",
+        in_ids(c, 2)
+    );
+    let held = |row: &Row| {
+        Ok(Held {
+            refund_id: row.get("id")?,
+            voucher_id: row.get("voucher_id")?,
+            quantity: row.get("quantity")?,
+            asked_at: row.get("created_at")?,
+        })
+    };
+    sql::rows(c, &text, vec![merchant.merchant_id().value(), id_set(vouchers)])
+        .await?
+        .iter()
+        .map(held)
+        .collect()
 }
 
 /// A refund with its order's number and store.

@@ -2,6 +2,7 @@
 
 use hexiao_core::catalog::{ProductState, ReviewState, Role, StockMode};
 use hexiao_core::commission::CommissionState;
+use hexiao_core::consent::{ConsentKind, ConsentState};
 use hexiao_core::id::{self, Id};
 use hexiao_core::job::JobState;
 use hexiao_core::money::Money;
@@ -184,6 +185,7 @@ ids!(
     LockId,
     RedemptionId,
     UseId,
+    ConsentId,
     MessageId,
     JobId,
     WebhookId,
@@ -236,7 +238,9 @@ texts!(
     WebhookEvent,
     WebhookState,
     DeliveryState,
-    CommissionState
+    CommissionState,
+    ConsentKind,
+    ConsentState
 );
 
 impl Param for BusinessDate {

@@ -7,6 +7,7 @@
 //! **Invariant:** this module only reads, and shares no statement with the code whose work it proves.
 
 mod commission;
+mod consents;
 mod ledger;
 mod operations;
 mod orders;
@@ -140,6 +141,7 @@ fn all() -> Vec<Check> {
     checks.extend(vouchers::checks());
     checks.extend(redemptions::checks());
     checks.extend(refunds::checks());
+    checks.extend(consents::checks());
     checks.extend(ledger::checks());
     checks.extend(operations::checks());
     checks.extend(commission::checks());
@@ -221,6 +223,7 @@ fn type_id(table: &str, uuid: Uuid) -> String {
         // What a use earned belongs to that use.
         "uses" | "commission_entries" => id::UseId::from_uuid(uuid).to_string(),
         "refunds" => id::RefundId::from_uuid(uuid).to_string(),
+        "consent_requests" => id::ConsentId::from_uuid(uuid).to_string(),
         "jobs" => id::JobId::from_uuid(uuid).to_string(),
         "messages" => id::MessageId::from_uuid(uuid).to_string(),
         "commission_rules" => id::CommissionRuleId::from_uuid(uuid).to_string(),

@@ -441,6 +441,21 @@ pub async fn of_customer(c: &impl Conn, customer: CustomerScope, id: VoucherId) 
     .await
 }
 
+/// A customer's vouchers at a merchant that have something left and have not expired, the newest first.
+pub async fn open_of_customer(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    customer: CustomerScope,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<VoucherId>> {
+    let text = "SELECT id FROM vouchers WHERE customer_id = $1 AND merchant_id = $2 AND state = 'Live' AND valid_to > $3
+                  AND used + refunded + transferred + forfeited < total
+                ORDER BY created_at DESC, id DESC LIMIT $4";
+    let values = params![customer.customer_id(), merchant.merchant_id(), now, limit];
+    sql::rows(c, text, values).await?.iter().map(|r| r.get("id")).collect()
+}
+
 /// What a customer's list is narrowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CustomerFilter {

@@ -210,7 +210,7 @@ fn phone_number(sim: &Sim, call: &Call, body: &[u8], now: DateTime<Utc>) -> Outc
     let appid = token_appid(sim, token, now)?;
     let code = body.get("code").and_then(Value::as_str).unwrap_or_default();
     let invalid = (40029, "invalid code");
-    let number = code.strip_prefix("sim-phone-").filter(|number| is_mobile(number)).ok_or(invalid)?;
+    let number = phone_in(code).ok_or(invalid)?;
     use_code(sim, &format!("{appid} {code}"), invalid)?;
     Ok(json!({"errcode": 0, "errmsg": "ok", "phone_info": {
         "phoneNumber": number,
@@ -218,6 +218,14 @@ fn phone_number(sim: &Sim, call: &Call, body: &[u8], now: DateTime<Utc>) -> Outc
         "countryCode": "86",
         "watermark": {"timestamp": now.timestamp(), "appid": appid},
     }}))
+}
+
+/// The number in `sim-phone-<number>` or `sim-phone-<number>-<nonce>`: each works once, so that a number can be given
+/// again with another nonce.
+fn phone_in(code: &str) -> Option<&str> {
+    let rest = code.strip_prefix("sim-phone-")?;
+    let (number, nonce) = rest.split_once('-').unwrap_or((rest, "1"));
+    (is_mobile(number) && !nonce.is_empty() && nonce.len() <= 64).then_some(number)
 }
 
 /// Eleven digits, beginning 13 to 19.

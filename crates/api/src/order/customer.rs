@@ -34,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(close_order))
         .routes(routes!(ask_for_refund))
         .routes(routes!(get_refund))
+        .routes(routes!(withdraw_refund))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -359,6 +360,23 @@ async fn get_refund(
     Customer(customer): Customer,
     Path(id): Path<hexiao_core::id::RefundId>,
 ) -> ApiResult<JsonBody<RefundView>> {
+    let reader = state.app.db.reader();
+    let found = refunds::of_customer(reader, customer.scope(), id).await?.ok_or(Reason::NotFound)?;
+    let locks = vouchers::locks_of_refunds(reader, found.merchant(), &[id]).await?;
+    Ok(JsonBody(refund_view(found, &locks)))
+}
+
+/// Takes a refund back that has not been sent: its uses can be redeemed again.
+#[utoipa::path(post, path = "/api/v1/customer/refunds/{id}/withdraw", tag = "customer", security(("bearer" = [])),
+    params(("id" = String, Path), ("Idempotency-Key" = String, Header, description = "1–255 characters")),
+    responses((status = 200, body = RefundView)))]
+async fn withdraw_refund(
+    State(state): State<ApiState>,
+    Customer(customer): Customer,
+    Path(id): Path<hexiao_core::id::RefundId>,
+    IdempotencyKey(key): IdempotencyKey,
+) -> ApiResult<JsonBody<RefundView>> {
+    state.app.withdraw_refund(customer.scope(), id, &key).await?;
     let reader = state.app.db.reader();
     let found = refunds::of_customer(reader, customer.scope(), id).await?.ok_or(Reason::NotFound)?;
     let locks = vouchers::locks_of_refunds(reader, found.merchant(), &[id]).await?;

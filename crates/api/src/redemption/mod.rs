@@ -8,6 +8,8 @@ mod merchant;
 mod staff;
 mod views;
 
+pub(crate) use views::ConfirmedView;
+
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::router::ApiState;

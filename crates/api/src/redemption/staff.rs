@@ -3,13 +3,17 @@
 use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use hexiao_app::auth::StaffPrincipal;
+use hexiao_app::consent::{AskLookup, LookupBy};
 use hexiao_app::redeem::{Confirm, ConfirmItem, Input, Prepare, Prepared, PreparedVoucher};
 use hexiao_app::reverse::{Reverse, ReverseItem};
 use hexiao_core::catalog::Capability;
-use hexiao_core::id::{OrderId, RedemptionId, StoreId, VoucherId};
+use hexiao_core::id::{ConsentId, OrderId, RedemptionId, StoreId, VoucherId};
+use hexiao_core::number::OrderNumber;
 use hexiao_core::reason::Refusal;
 use hexiao_core::redeem::{Atomicity, Attention, MAX_ITEMS};
+use hexiao_core::text::PhoneLast4;
 use hexiao_core::voucher::voucher_status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::views::{ConfirmedView, ItemResultView, RedemptionQuery, RedemptionView, device, list_view};
+use crate::consent::ConsentAskedView;
 use crate::cursor::List;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{IdempotencyKey, Json, Path, Query, Staff};
@@ -31,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(reverse_redemption))
 }
 
-/// What was scanned or typed: exactly one of the two.
+/// What was scanned or typed, or what the customer agreed to: exactly one of them.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct InputBody {
@@ -39,6 +44,50 @@ struct InputBody {
     qr: Option<Line<1, 400>>,
     /// Twelve digits; spaces are fine.
     code: Option<Line<1, 40>>,
+    /// The last four digits of the customer's phone: nothing is listed before their tap.
+    phone_last4: Option<Line<1, 40>>,
+    /// The order's number for people: nothing is listed before its customer's tap.
+    order_number: Option<Line<1, 64>>,
+    /// What the customer agreed to.
+    #[schema(value_type = Option<String>)]
+    consent_id: Option<ConsentId>,
+}
+
+/// What the verifier gave.
+enum Given {
+    /// Something that shows vouchers.
+    Shown(Input),
+    /// Something that only lets the customer be asked.
+    Lookup(LookupBy),
+}
+
+impl InputBody {
+    fn given(self) -> Result<Given, Refusal> {
+        let phone = |text: Line<1, 40>| {
+            let last4 = PhoneLast4::parse(&text.0);
+            last4.map(LookupBy::Phone).map_err(|e| Refusal::field("input.phone_last4", e.to_string()))
+        };
+        let order = |text: Line<1, 64>| {
+            let number = OrderNumber::parse(&text.0);
+            number.map(LookupBy::Order).map_err(|e| Refusal::field("input.order_number", e.to_string()))
+        };
+        let mut given = [
+            self.qr.map(|qr| Ok(Given::Shown(Input::Qr(qr.0)))),
+            self.code.map(|code| Ok(Given::Shown(Input::Code(code.0)))),
+            self.consent_id.map(|id| Ok(Given::Shown(Input::Consent(id)))),
+            self.phone_last4.map(|text| phone(text).map(Given::Lookup)),
+            self.order_number.map(|text| order(text).map(Given::Lookup)),
+        ]
+        .into_iter()
+        .flatten();
+        match (given.next(), given.next()) {
+            (Some(one), None) => one,
+            _ => Err(Refusal::field(
+                "input",
+                "请提供 qr、code、phone_last4、order_number、consent_id 其中一项",
+            )),
+        }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -80,6 +129,8 @@ struct PreparedVoucherView {
     #[schema(value_type = Vec<String>)]
     attention: Vec<Attention>,
     refusals: Vec<RefusalBody>,
+    /// Uses that refunds keep which the customer can take back now, by a tap.
+    withdrawable: u32,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -109,6 +160,7 @@ fn voucher_view(v: PreparedVoucher, now: hexiao_core::time::Timestamp) -> Prepar
         valid_to: at(row.valid_to),
         attention: v.attention,
         refusals: v.refusals.into_iter().map(RefusalBody::from).collect(),
+        withdrawable: v.withdrawable,
     }
 }
 
@@ -130,25 +182,28 @@ fn at_store(staff: &StaffPrincipal, store_id: StoreId) -> Result<(), Refusal> {
     staff.require_store(store_id)
 }
 
-/// Looks at what was scanned or typed; changes nothing.
+/// Looks at what was scanned or typed; changes no voucher. By a phone's last digits or an order's number the customer is
+/// asked first, and what is answered then does not tell whether there is one.
 #[utoipa::path(post, path = "/api/v1/staff/redemptions/prepare", tag = "staff", security(("bearer" = [])), request_body = PrepareBody,
-    responses((status = 200, body = PreparedView)))]
+    responses((status = 200, body = PreparedView), (status = 202, body = ConsentAskedView)))]
 async fn prepare_redemption(
     State(state): State<ApiState>,
     Staff(staff): Staff,
     Json(body): Json<PrepareBody>,
-) -> ApiResult<JsonBody<PreparedView>> {
+) -> ApiResult<Response> {
     at_store(&staff, body.store_id)?;
-    let input = match (body.input.qr, body.input.code) {
-        (Some(qr), None) => Input::Qr(qr.0),
-        (None, Some(code)) => Input::Code(code.0),
-        (None, None) | (Some(_), Some(_)) => {
-            return Err(Refusal::field("input", "请提供 qr 或 code 其中一项").into());
+    let (store_id, device) = (body.store_id, device(body.device_id)?);
+    match body.input.given()? {
+        Given::Shown(input) => {
+            let request = Prepare { staff, store_id, device, input };
+            let prepared = state.app.prepare_redemption(&request).await?;
+            Ok(JsonBody(prepared_view(prepared, state.app.now())).into_response())
         }
-    };
-    let request = Prepare { staff, store_id: body.store_id, device: device(body.device_id)?, input };
-    let prepared = state.app.prepare_redemption(&request).await?;
-    Ok(JsonBody(prepared_view(prepared, state.app.now())))
+        Given::Lookup(by) => {
+            let asked = state.app.ask_lookup(&AskLookup { staff, store_id, device, by }).await?;
+            Ok((StatusCode::ACCEPTED, JsonBody(ConsentAskedView::from(asked))).into_response())
+        }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -220,6 +220,13 @@ fn customers() -> Vec<Operation> {
         get("/api/v1/customer/vouchers/{voucher}", Customer, Missing),
         post("/api/v1/customer/orders/{order}/refunds", Customer, Missing).with(refund),
         get("/api/v1/customer/refunds/{refund}", Customer, Missing),
+        post("/api/v1/customer/phone", Customer, Own)
+            .with(|_| json!({"code": format!("sim-phone-13800138000-{}", uuid::Uuid::now_v7().simple())})),
+        get("/api/v1/customer/consent-requests", Customer, Own),
+        post("/api/v1/customer/consent-requests/{consent}/approve", Customer, Missing),
+        post("/api/v1/customer/consent-requests/{consent}/deny", Customer, Missing),
+        post("/api/v1/customer/refunds/{refund}/withdraw", Customer, Missing),
+        op(Method::DELETE, "/api/v1/customer/phone", Customer, Own),
         get("/api/v1/customer/messages", Customer, Own),
         post("/api/v1/customer/messages/read", Customer, Own)
             .with(|_| json!({"until": "2020-01-01T00:00:00+08:00"})),
@@ -334,6 +341,8 @@ fn stores_and_staff() -> Vec<Operation> {
         get("/api/v1/merchant/agreements/{kind}", Staff(OWNERS), Own),
         op(Method::PUT, "/api/v1/merchant/agreements/{kind}", Staff(OWNERS), Own)
             .with(|_| json!({"body": "# 用户协议\n\n1. 先付款，后到店。"})),
+        get("/api/v1/merchant/settings", Staff(OWNERS), Own),
+        patch("/api/v1/merchant/settings", Staff(OWNERS), Own).with(|_| json!({"refund_hold_s": 0})),
         get("/api/v1/merchant/staff/{verifier}", Staff(MANAGERS), Missing),
         patch("/api/v1/merchant/staff/{verifier}", Staff(MANAGERS), Missing).with(account_edit),
     ]
@@ -412,6 +421,13 @@ fn confirm(ids: &Ids) -> Value {
     })
 }
 
+fn withdrawal(ids: &Ids) -> Value {
+    json!({
+        "store_id": ids["store"], "prepare_token": ids["prepare_token"],
+        "items": [{"voucher_id": ids["voucher"], "quantity": 1}],
+    })
+}
+
 fn undo(ids: &Ids) -> Value {
     json!({"reason": "扫错了", "items": [{"voucher_id": ids["used_voucher"], "serials": [1]}]})
 }
@@ -423,6 +439,8 @@ fn counter() -> Vec<Operation> {
         post("/api/v1/staff/redemptions/prepare", Staff(COUNTER), Missing).with(typed),
         // The token of somebody else is refused before the store in the body is looked for.
         post("/api/v1/staff/redemptions", Staff(COUNTER), Refused).with(confirm),
+        post("/api/v1/staff/redemptions/withdraw-requests", Staff(COUNTER), Refused).with(withdrawal),
+        get("/api/v1/staff/consent-requests/{consent}", Staff(COUNTER), Missing),
         get("/api/v1/staff/redemptions", Staff(EVERYONE), Own),
         get("/api/v1/staff/redemption-attempts?verdict=all", Staff(EVERYONE), Own),
         get("/api/v1/merchant/redemption-attempts?verdict=all", Staff(EVERYONE), Own),

@@ -17,10 +17,12 @@ use crate::sweep::Sweep;
 use crate::world::world;
 
 /// Tables with as many rows as things have happened.
-const GROWING: [&str; 25] = [
+const GROWING: [&str; 27] = [
     "audit_log",
     "checkouts",
     "commission_entries",
+    "consent_refunds",
+    "consent_requests",
     "customer_identities",
     "customers",
     "idempotency_keys",

@@ -6,6 +6,7 @@
 mod daily_limit;
 mod dead_job;
 mod edits;
+mod fuse;
 mod last_item;
 mod last_use;
 mod over_time;

@@ -188,3 +188,13 @@ pub(crate) async fn dead_job(app: &TestApp, kind: &str, refund: &str) -> String 
     done.unwrap();
     id.to_string()
 }
+
+/// The job that sends a refund is due now: nobody waits for the merchant's time of grace.
+pub(crate) async fn due_now(app: &TestApp, refund: &str) {
+    let statement = "UPDATE jobs SET run_at = 0 WHERE subject_id = $1 AND kind = 'refund_submit'";
+    let refund = RefundId::parse(refund).unwrap();
+    let done: Result<u64, DbError> =
+        transact!(app.app.db, |tx| async { sql::execute(&tx, statement, params![refund]).await });
+    assert_eq!(done.unwrap(), 1);
+    app.app.wake.notify_one();
+}

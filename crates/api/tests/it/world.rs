@@ -39,14 +39,15 @@ impl World {
     /// Ids that only the first store's staff and headquarters may read on their own pages.
     pub(crate) fn of_the_store(&self) -> BTreeSet<&str> {
         let mut ids = self.of_the_order();
-        ids.extend(self.pick(&["store", "product", "sku", "stock", "verifier", "customer", "unpaid"]));
+        let more = ["store", "product", "sku", "stock", "verifier", "customer", "unpaid", "consent"];
+        ids.extend(self.pick(&more));
         ids
     }
 
     /// Ids that only the customer may read on the customers' pages.
     pub(crate) fn of_the_customer(&self) -> BTreeSet<&str> {
         let mut ids = self.of_the_order();
-        ids.extend(self.pick(&["unpaid", "message", "customer"]));
+        ids.extend(self.pick(&["unpaid", "message", "customer", "consent"]));
         ids
     }
 
@@ -126,7 +127,11 @@ async fn trade(app: &TestApp, shop: &Shop, customer: &Client, verifier: &Client,
     let shown = app.voucher(customer, &voucher).await;
     let prepared = verifier.prepare(shop.store, &shown["qr"]).await.expect(200);
     let unpaid = app.order(customer, shop, 1).await.expect(201);
+    let number = customer.get(&format!("/api/v1/customer/orders/{}", bought.order)).await.expect(200);
+    let input = json!({"store_id": shop.store, "input": {"order_number": number["number"]}});
+    let asked = verifier.post("/api/v1/staff/redemptions/prepare", input).await.expect(202);
     ids.extend([
+        ("consent", text(&asked["consent_request"]["id"])),
         ("order", bought.order),
         ("payment", bought.out_trade_no),
         ("voucher", voucher),

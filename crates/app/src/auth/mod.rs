@@ -2,6 +2,7 @@
 
 mod customer;
 mod password;
+mod phone;
 mod session;
 mod staff;
 mod token;

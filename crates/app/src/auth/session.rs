@@ -103,7 +103,8 @@ impl App {
         self.sessions.tokens.contains_key(&sha256(access_token.as_bytes()))
     }
 
-    async fn load_principal(&self, session_id: SessionId) -> Result<Principal> {
+    /// Who is behind a session now.
+    pub(crate) async fn load_principal(&self, session_id: SessionId) -> Result<Principal> {
         let reader = self.db.reader();
         let session = sessions::get(reader, session_id)
             .await?

@@ -7,11 +7,12 @@ mod product_checks;
 mod product_edit;
 mod product_input;
 mod products;
+mod settings;
 mod staff;
 mod stock;
 mod stores;
 
-use hexiao_core::id::{Id as _, StaffId};
+use hexiao_core::id::Id;
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::text::MobilePhone;
 use hexiao_db::staff::SealedPhone;
@@ -24,12 +25,13 @@ pub use init::{Agreements, NewMerchant, NewOwner, NewPayAccount};
 pub use product_input::{
     Edit, MAX_SKUS, MAX_STORES, NewProduct, NewSku, ProductPatch, SkuPatch, StockPlan, Terms, rule_id,
 };
+pub use settings::{MAX_REFUND_HOLD_S, SettingsEdit};
 pub use staff::{NewStaff, StaffAccount, StaffEdit};
 pub use stock::{NewCount, StockChange};
 pub use stores::{NewStore, StoreEdit};
 
 /// A phone number at rest. The cipher is bound to its account, so that it cannot be moved to another row.
-fn seal_phone(keys: &Keys, phone: &MobilePhone, owner: StaffId) -> SealedPhone {
+pub(crate) fn seal_phone(keys: &Keys, phone: &MobilePhone, owner: impl Id) -> SealedPhone {
     SealedPhone {
         hash: keys.peppers.current().phone_hash(phone).0,
         cipher: keys.code_keys.seal_text(phone.as_str(), entropy(), owner.uuid().as_bytes()),

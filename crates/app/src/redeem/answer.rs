@@ -1,5 +1,6 @@
 //! What a redemption answers: voucher by voucher, with the reason of each refusal.
 
+use hexiao_core::consent::{WITHDRAW_NEXT_ACTION, refund_pending};
 use hexiao_core::id::{RedemptionId, VoucherId};
 use hexiao_core::reason::{Fault, Reason, Refusal};
 use hexiao_core::time::Timestamp;
@@ -55,9 +56,22 @@ pub struct RefusalView {
     /// The nearest store at which it can be used, where that is what is wrong.
     #[serde(default)]
     pub nearest_store: Option<NearestStore>,
+    /// The refund in the way was not sent: the customer can take it back by a tap.
+    #[serde(default)]
+    pub can_withdraw: bool,
 }
 
 impl RefusalView {
+    /// Of uses that a refund keeps: one that was not sent is no end.
+    pub(super) fn refund_pending(can_withdraw: bool) -> Self {
+        let view = Self::from(&refund_pending(can_withdraw));
+        if can_withdraw {
+            Self { next_action: WITHDRAW_NEXT_ACTION.to_owned(), can_withdraw, ..view }
+        } else {
+            view
+        }
+    }
+
     /// What was refused, for the log of attempts.
     pub(super) fn refusal(&self) -> Refusal {
         Refusal::with_message(self.code, self.message.clone())
@@ -79,6 +93,7 @@ impl From<&Refusal> for RefusalView {
             retryable: refusal.reason.retryable(),
             next_usable_at: refusal.next_usable_at,
             nearest_store: None,
+            can_withdraw: false,
         }
     }
 }

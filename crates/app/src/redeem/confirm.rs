@@ -13,7 +13,7 @@ use hexiao_core::time::Timestamp;
 use hexiao_db::redemptions::{self, Method};
 use hexiao_db::vouchers::{self, Loaded};
 use hexiao_db::{Tx, store_facts};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answer::{Confirmed, Refused, Verdict};
 use super::limits::Limits;
@@ -27,7 +27,7 @@ use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
 
 /// How many uses of a voucher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmItem {
     /// Which.
     pub voucher_id: VoucherId,
@@ -64,7 +64,7 @@ struct Asked<'a> {
 impl App {
     /// Redeems.
     pub async fn confirm_redemption(&self, request: Confirm) -> Result<Verdict> {
-        if let Err(refusal) = check_shape(&request) {
+        if let Err(refusal) = check_items(&request.items) {
             return Ok(Err(refusal.into()));
         }
         let (merchant, store_id) = (request.staff.merchant(), request.store_id);
@@ -118,15 +118,16 @@ impl Batched for Confirm {
     }
 }
 
-fn check_shape(request: &Confirm) -> Result<(), Refusal> {
-    if request.items.is_empty() || request.items.len() > MAX_ITEMS {
+/// Each voucher once, at least one use of each.
+pub(super) fn check_items(items: &[ConfirmItem]) -> Result<(), Refusal> {
+    if items.is_empty() || items.len() > MAX_ITEMS {
         return Err(Refusal::field("items", format!("应为 1–{MAX_ITEMS} 张券")));
     }
-    for (i, item) in request.items.iter().enumerate() {
+    for (i, item) in items.iter().enumerate() {
         if item.quantity == 0 {
             return Err(Refusal::field(format!("items[{i}].quantity"), "次数至少为 1"));
         }
-        if request.items[..i].iter().any(|other| other.voucher_id == item.voucher_id) {
+        if items[..i].iter().any(|other| other.voucher_id == item.voucher_id) {
             return Err(Refusal::field(format!("items[{i}].voucher_id"), "同一张券请合并为一项"));
         }
     }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod confirm;
+mod fuse;
 mod limits;
 mod nearest;
 mod prepare;
@@ -10,5 +11,6 @@ mod writes;
 
 pub use answer::{Answer, Confirmed, ItemResult, RefusalView, Refused};
 pub use confirm::{Confirm, ConfirmItem};
+pub use fuse::AskWithdrawal;
 pub use nearest::NearestStore;
 pub use prepare::{Input, Prepare, Prepared, PreparedVoucher};

@@ -2,16 +2,17 @@
 
 use chrono::Duration;
 use hexiao_core::code::{CodeError, VoucherCode};
-use hexiao_core::id::{Id as _, OrderId, StoreId, VoucherId};
+use hexiao_core::consent::MAX_LISTED;
+use hexiao_core::id::{ConsentId, Id as _, OrderId, StoreId, VoucherId};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::redeem::{Attention, PREPARE_TOKEN_S, StoreFacts, decide, least, redeemable};
-use hexiao_core::scope::CustomerScope;
+use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::ticket::{Ticket, TicketError, TicketKind};
 use hexiao_core::time::Timestamp;
 use hexiao_db::customers::{self, Customer};
 use hexiao_db::redemptions::{self, Attempt, Method};
 use hexiao_db::vouchers::{self, Loaded};
-use hexiao_db::{merchants, store_facts, transact};
+use hexiao_db::{merchants, refunds, store_facts, transact};
 
 use super::answer::RefusalView;
 use super::limits::{self, Limits, Tally};
@@ -33,6 +34,8 @@ pub enum Input {
     Qr(String),
     /// Twelve digits.
     Code(String),
+    /// What the customer agreed to show.
+    Consent(ConsentId),
 }
 
 /// A request to prepare.
@@ -59,6 +62,8 @@ pub struct PreparedVoucher {
     pub attention: Vec<Attention>,
     /// Why nothing can be redeemed.
     pub refusals: Vec<RefusalView>,
+    /// How many uses refunds keep that the customer could take back now.
+    pub withdrawable: u32,
 }
 
 /// What the verifier sees.
@@ -77,6 +82,8 @@ pub struct Prepared {
 struct Found {
     method: Method,
     vouchers: Vec<VoucherId>,
+    /// A scan that exists already: the one that the customer agreed to.
+    nonce: Option<[u8; 16]>,
 }
 
 impl App {
@@ -124,6 +131,15 @@ impl App {
         let place = store.place();
         let mut vouchers: Vec<PreparedVoucher> =
             loaded.into_values().map(|l| explain(l, place, now, tally())).collect();
+        let place_in_order = |v: &PreparedVoucher| (v.loaded.voucher.line_id, v.loaded.voucher.unit_no);
+        if found.method == Method::Consent {
+            // May be all that a customer has: what can be redeemed here and now comes first.
+            vouchers.sort_by_key(|v| (v.redeemable == 0, v.loaded.voucher.valid_to, place_in_order(v)));
+            vouchers.truncate(MAX_LISTED);
+        } else {
+            vouchers.sort_by_key(place_in_order);
+        }
+        self.explain_refunds(merchant, &mut vouchers).await?;
         if vouchers.iter().any(|v| !v.refusals.is_empty()) {
             let mut search = Search::from(self, merchant, store.id).await?;
             for voucher in &mut vouchers {
@@ -132,7 +148,6 @@ impl App {
                 }
             }
         }
-        vouchers.sort_by_key(|v| (v.loaded.voucher.line_id, v.loaded.voucher.unit_no));
         let expires_at = now.plus(Duration::seconds(PREPARE_TOKEN_S));
         let token = PrepareToken {
             merchant_id: merchant.merchant_id(),
@@ -142,9 +157,27 @@ impl App {
             vouchers: vouchers.iter().map(|v| v.loaded.voucher.id).collect(),
             method: found.method,
             expires_s: expires_at.seconds(),
-            nonce: entropy(),
+            nonce: found.nonce.unwrap_or_else(entropy),
         };
         Ok(Prepared { prepare_token: seal(&self.keys.seal, &token), expires_at, customer, vouchers })
+    }
+
+    /// Says of uses that refunds keep whether the customer can still take them back, or that the money is on its way.
+    async fn explain_refunds(&self, merchant: MerchantScope, vouchers: &mut [PreparedVoucher]) -> Result<()> {
+        let keeps = |v: &PreparedVoucher| v.loaded.facts.counters.locked_refund > 0;
+        let ids: Vec<VoucherId> = vouchers.iter().filter(|v| keeps(v)).map(|v| v.loaded.voucher.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let held = refunds::held(self.db.reader(), merchant, &ids).await?;
+        for v in vouchers.iter_mut().filter(|v| keeps(v)) {
+            let of_voucher = held.iter().filter(|h| h.voucher_id == v.loaded.voucher.id);
+            v.withdrawable = of_voucher.map(|h| h.quantity).sum();
+            for refusal in v.refusals.iter_mut().filter(|r| r.code == Reason::RefundPending) {
+                *refusal = RefusalView::refund_pending(v.withdrawable > 0);
+            }
+        }
+        Ok(())
     }
 
     async fn find(&self, request: &Prepare, now: Timestamp) -> Result<Found> {
@@ -171,9 +204,14 @@ impl App {
                 let id = vouchers::by_code(self.db.reader(), merchant, &hashes).await?;
                 let id =
                     id.ok_or_else(|| Refusal::with_message(Reason::NotFound, "没有这张券，请核对券码"))?;
-                Ok(Found { method: Method::Code, vouchers: vec![id] })
+                Ok(Found { method: Method::Code, vouchers: vec![id], nonce: None })
             }
             Input::Qr(text) => self.find_by_ticket(request, text).await,
+            Input::Consent(id) => {
+                let (vouchers, nonce) =
+                    self.list_consented(&request.staff, request.store_id, *id, now).await?;
+                Ok(Found { method: Method::Consent, vouchers, nonce: Some(nonce) })
+            }
         }
     }
 
@@ -196,7 +234,7 @@ impl App {
                 if voucher.version != i64::from(ticket.version) {
                     return Err(Reason::QrStale.into());
                 }
-                Ok(Found { method: Method::Qr, vouchers: vec![id] })
+                Ok(Found { method: Method::Qr, vouchers: vec![id], nonce: None })
             }
             TicketKind::Order => {
                 let ids =
@@ -204,7 +242,7 @@ impl App {
                 if ids.is_empty() {
                     return Err(Refusal::with_message(Reason::Unpaid, "该订单还没有可用的券").into());
                 }
-                Ok(Found { method: Method::Order, vouchers: ids })
+                Ok(Found { method: Method::Order, vouchers: ids, nonce: None })
             }
         }
     }
@@ -226,6 +264,7 @@ fn attempt(request: &Prepare, refusal: &Refusal, at: Timestamp) -> Attempt {
     let (method, code_last4) = match &request.input {
         Input::Code(text) => (Method::Code, last_digits(text)),
         Input::Qr(_) => (Method::Qr, None),
+        Input::Consent(_) => (Method::Consent, None),
     };
     Attempt {
         merchant_id: request.staff.merchant_id,
@@ -264,11 +303,12 @@ fn explain(loaded: Loaded, store: StoreFacts, now: Timestamp, mut tally: Tally) 
     match judged {
         Ok(allowed) => {
             let redeemable = redeemable(&loaded.facts, store.day, now);
-            PreparedVoucher { loaded, redeemable, attention: allowed.attention, refusals: Vec::new() }
+            let attention = allowed.attention;
+            PreparedVoucher { loaded, redeemable, attention, refusals: Vec::new(), withdrawable: 0 }
         }
         Err(refusal) => {
             let refusals = vec![RefusalView::from(&refusal)];
-            PreparedVoucher { loaded, redeemable: 0, attention: Vec::new(), refusals }
+            PreparedVoucher { loaded, redeemable: 0, attention: Vec::new(), refusals, withdrawable: 0 }
         }
     }
 }

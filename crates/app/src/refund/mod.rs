@@ -7,6 +7,7 @@ mod create;
 mod record;
 mod staff;
 mod submit;
+pub(crate) mod withdraw;
 
 pub use create::{CreateRefund, Created, RefundItem};
 pub use staff::AbnormalTarget;

@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::{
-    CommissionRuleId, CustomerId, DeliveryId, Id, JobId, LineId, LockId, MerchantId, MessageId, OrderId,
-    PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId, VoucherId,
+    CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId, LineId, LockId, MerchantId, MessageId,
+    OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId, VoucherId,
 };
 use hexiao_core::split::use_value_fen;
 use hexiao_db::sql::NewRow;
@@ -81,6 +81,7 @@ fn type_id(table: &str, name: &str) -> String {
         "commission_rules" => text::<CommissionRuleId>(name),
         "webhook_deliveries" => text::<DeliveryId>(name),
         "refunds" => text::<RefundId>(name),
+        "consent_requests" => text::<ConsentId>(name),
         "jobs" => text::<JobId>(name),
         "messages" => text::<MessageId>(name),
         _ => panic!("no ids of {table}"),

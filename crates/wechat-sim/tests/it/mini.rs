@@ -131,7 +131,16 @@ async fn telephone_numbers() {
     assert_eq!(info["purePhoneNumber"], "13800138000");
     assert_eq!(info["countryCode"], "86");
     assert_eq!(info["watermark"]["appid"], APPID);
-    for code in ["sim-phone-13800138000", "sim-phone-12800138000", "sim-phone-1380013800", "sim-ann", ""] {
+    assert_eq!(phone(&token, "sim-phone-13800138000-2").await["phone_info"]["phoneNumber"], "13800138000");
+    for code in [
+        "sim-phone-13800138000-2",
+        "sim-phone-13800138000-",
+        "sim-phone-13800138000",
+        "sim-phone-12800138000",
+        "sim-phone-1380013800",
+        "sim-ann",
+        "",
+    ] {
         assert_eq!(phone(&token, code).await["errcode"], 40029, "{code}");
     }
     assert_eq!(phone("", "sim-phone-13800138001").await["errcode"], 41001);

@@ -172,4 +172,11 @@ INSERT INTO voucher_locks (merchant_id, id, voucher_id, kind, owner_id, serials,
 INSERT INTO ledger_transfers (merchant_id, id, event, debit, credit, amount_fen, source_id, order_id, store_id, business_date, at) VALUES
     ({merchant}, {t9}, 'payment', 'wechat_receivable', 'customer_liability', 101, {p9}, {o9}, {store}, '2026-11-23', 20),
     ({merchant}, {te9}, 'expiry', 'customer_liability', 'breakage', 101, {x9}, {o9}, {store}, '2026-11-23', 61);
+INSERT INTO consent_requests (merchant_id, id, kind, state, store_id, staff_id, session_id, phone_hash, prepare_nonce, customer_id, created_at, expires_at, decided_at) VALUES
+    ({merchant}, {ask1}, 'lookup', 'Used', {store}, {staff}, {session}, {#print}, {#nonce2}, {customer}, 31, 151, 31),
+    ({merchant}, {ask2}, 'lookup', 'Pending', {store}, {staff}, {session}, {#print}, NULL, NULL, 31, 151, NULL);
+UPDATE redemptions SET method = 'consent' WHERE id IN ({r2}, {r6});
+INSERT INTO consent_requests (merchant_id, id, kind, state, store_id, staff_id, session_id, asked_of, items, prepare_nonce, customer_id, redemption_id, created_at, expires_at, decided_at)
+    VALUES ({merchant}, {ask6}, 'withdraw_refund', 'Used', {store}, {staff}, {session}, {customer}, '[]', {#nonce6}, {customer}, {r6}, 29, 149, 30);
+INSERT INTO consent_refunds (merchant_id, consent_id, refund_id) VALUES ({merchant}, {ask6}, {f6});
 ";

@@ -16,6 +16,8 @@ pub enum What {
     Confirm,
     Reverse,
     Refund,
+    Withdraw,
+    Tap,
 }
 
 /// A request, with the key under which it is repeated.
@@ -48,7 +50,7 @@ impl InFlight {
 
 impl Intent {
     pub fn new(what: What, who: &Client, path: String, body: Value) -> Self {
-        let key = (what != What::Close).then(|| uuid::Uuid::now_v7().to_string());
+        let key = (!matches!(what, What::Close | What::Tap)).then(|| uuid::Uuid::now_v7().to_string());
         Self { what, who: who.clone(), path, key, body }
     }
 
@@ -87,6 +89,8 @@ impl Intent {
             What::Confirm => pick(&["id", "results", "undo_until"]),
             What::Reverse => pick(&["id", "items", "at"]),
             What::Refund => pick(&["id", "amount_fen", "items", "created_at"]),
+            What::Withdraw => pick(&["id", "amount_fen", "items", "state"]),
+            What::Tap => pick(&["id", "state", "redemption"]),
         }
     }
 }
@@ -105,7 +109,7 @@ impl Sent {
             What::Order | What::Refund => again.status == 200,
             What::Confirm => again.status == 200 && again.body["replayed"] == json!(true),
             What::Reverse => again.body["replayed"] == json!(true),
-            What::Pay | What::Close => true,
+            What::Pay | What::Close | What::Withdraw | What::Tap => true,
         };
         let (what, path) = (intent.what, &intent.path);
         assert!(replayed, "{what:?} {path} was done again: {}, known as {known}", again.body);

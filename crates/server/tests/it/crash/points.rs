@@ -41,13 +41,25 @@ struct Before {
 /// One of everything that can be under way.
 async fn before(world: &World) -> Before {
     let customer = world.customer("顾客").await;
-    let bought = join_all((0..8).map(|_| world.bought(&customer))).await;
-    let [once, twice, undone, whole, rest, ended, matured, reminded] = &bought[..] else { unreachable!() };
+    let bought = join_all((0..11).map(|_| world.bought(&customer))).await;
+    let [once, twice, undone, whole, rest, ended, matured, reminded, back, fused, looked_at] = &bought[..]
+    else {
+        unreachable!()
+    };
     let redeemed = |token: Value, voucher: &str| world.confirm(&token, voucher, 1);
     let confirmed = redeemed(world.prepared(&customer, &undone.1).await, &undone.1).repeat().await.body;
     redeemed(world.prepared(&customer, &rest.1).await, &rest.1).repeat().await;
     redeemed(world.prepared(&customer, &matured.1).await, &matured.1).repeat().await;
+    world.hold_refunds(3600).await;
+    let taken_back = text(&World::refund(&customer, &back.0).repeat().await.body["id"]);
+    World::refund(&customer, &fused.0).repeat().await;
+    world.hold_refunds(0).await;
+    let fuse = world.asks_to_withdraw(&customer, &fused.1).await;
+    let lookup = world.asks_to_see(&customer, &looked_at.0).await;
     let mut requests = vec![
+        World::withdraw(&customer, &taken_back),
+        World::approve(&customer, &fuse),
+        World::approve(&customer, &lookup),
         redeemed(world.prepared(&customer, &once.1).await, &once.1),
         world.confirm(&world.prepared(&customer, &twice.1).await, &twice.1, 2),
         world.reverse(&text(&confirmed["id"])),
@@ -76,6 +88,9 @@ async fn before(world: &World) -> Before {
         (ended.1.clone(), 0, USES),
         (matured.1.clone(), 1, 0),
         (reminded.1.clone(), 0, 0),
+        (back.1.clone(), 0, 0),
+        (fused.1.clone(), 1, 0),
+        (looked_at.1.clone(), 0, 0),
     ];
     let time = Time {
         ended: ended.1.clone(),
@@ -235,6 +250,12 @@ points! {
     refund_submit_after_call: "refund_submit.after_call",
     refund_record_before_commit: "refund_record.before_commit",
     refund_record_after_commit: "refund_record.after_commit",
+    withdraw_before_commit: "withdraw.before_commit",
+    withdraw_after_commit: "withdraw.after_commit",
+    consent_before_commit: "consent.before_commit",
+    consent_after_commit: "consent.after_commit",
+    fuse_before_commit: "fuse.before_commit",
+    fuse_after_commit: "fuse.after_commit",
     maturity_before_commit: "maturity.before_commit",
     maturity_after_commit: "maturity.after_commit",
     expiry_before_commit: "expiry.before_commit",

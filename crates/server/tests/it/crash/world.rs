@@ -144,6 +144,60 @@ impl World {
         Intent::new(What::Refund, customer, format!("/api/v1/customer/orders/{order}/refunds"), body)
     }
 
+    /// Taking a refund back.
+    pub fn withdraw(customer: &Client, refund: &str) -> Intent {
+        let path = format!("/api/v1/customer/refunds/{refund}/withdraw");
+        Intent::new(What::Withdraw, customer, path, json!({}))
+    }
+
+    /// Saying yes to what a verifier asked.
+    pub fn approve(customer: &Client, consent: &str) -> Intent {
+        let path = format!("/api/v1/customer/consent-requests/{consent}/approve");
+        Intent::new(What::Tap, customer, path, json!({}))
+    }
+
+    /// How long the merchant holds refunds.
+    pub async fn hold_refunds(&self, seconds: i64) {
+        let owner = sign_in(&Client::anonymous(&self.verifier_base()), OWNER).await;
+        owner.patch("/api/v1/merchant/settings", json!({"refund_hold_s": seconds})).await.expect(200);
+    }
+
+    fn verifier_base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number)
+    }
+
+    /// Asks a customer to take the refund of a voucher back and have a use redeemed; the request's id.
+    pub async fn asks_to_withdraw(&self, customer: &Client, voucher: &str) -> String {
+        let body = json!({
+            "store_id": self.store, "prepare_token": self.prepared(customer, voucher).await,
+            "items": [{"voucher_id": voucher, "quantity": 1}],
+        });
+        let path = "/api/v1/staff/redemptions/withdraw-requests";
+        let key = uuid::Uuid::now_v7().to_string();
+        let asked = self.verifier.post_key(path, &key, body).await.expect(202);
+        self.does_not_expire(&text(&asked["consent_request"]["id"])).await
+    }
+
+    /// Asks the customer of an order to be shown its vouchers; the request's id.
+    pub async fn asks_to_see(&self, customer: &Client, order: &str) -> String {
+        let order = customer.get(&format!("/api/v1/customer/orders/{order}")).await.expect(200);
+        let body = json!({"store_id": self.store, "input": {"order_number": order["number"]}});
+        let asked = self.verifier.post("/api/v1/staff/redemptions/prepare", body).await.expect(202);
+        self.does_not_expire(&text(&asked["consent_request"]["id"])).await
+    }
+
+    /// Two minutes are over before a slow machine has been through all of it.
+    async fn does_not_expire(&self, consent: &str) -> String {
+        let id = hexiao_core::id::ConsentId::parse(consent).unwrap();
+        let text = "UPDATE consent_requests SET expires_at = expires_at + 3600000000 WHERE id = $1";
+        let db = self.db().await;
+        let done: Result<(), DbError> =
+            transact!(db, |tx| sql::execute_exactly(&tx, 1, "request", text, hexiao_db::params![id]));
+        done.unwrap();
+        db.close().await;
+        consent.to_owned()
+    }
+
     /// Redeeming what a prepare allowed.
     pub fn confirm(&self, prepare_token: &Value, voucher: &str, quantity: u32) -> Intent {
         let body = json!({
@@ -306,7 +360,7 @@ impl World {
                 "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Running' OR (state = 'Ready' AND run_at <= $1)",
             ),
             ("dead jobs", "SELECT COUNT(*) AS n FROM jobs WHERE state = 'Dead' AND run_at <> $1"),
-            ("refunds", "SELECT COUNT(*) AS n FROM refunds WHERE state <> 'Succeeded' AND created_at <> $1"),
+            ("refunds", "SELECT COUNT(*) AS n FROM refunds WHERE state NOT IN ('Succeeded', 'Withdrawn') AND created_at <> $1"),
             (
                 "messages",
                 "SELECT COUNT(*) AS n FROM outbox o LEFT JOIN messages m ON m.source_seq = o.seq

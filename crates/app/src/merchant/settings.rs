@@ -1,0 +1,55 @@
+//! How the merchant as a whole works: what headquarters set once and every store follows.
+
+use hexiao_core::catalog::Capability;
+use hexiao_core::reason::{Reason, Refusal};
+use hexiao_core::time::Timestamp;
+use hexiao_db::merchants::{self, Merchant};
+use hexiao_db::{Tx, audit, transact};
+use serde_json::json;
+
+use super::changes;
+use crate::auth::StaffPrincipal;
+use crate::context::App;
+use crate::error::Result;
+
+/// The longest that a one-tap refund may wait before it is sent.
+pub const MAX_REFUND_HOLD_S: i64 = 3600;
+
+/// What changes; what is not named stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SettingsEdit {
+    /// Seconds a one-tap refund waits before it is sent: until then it can be taken back.
+    pub refund_hold_s: Option<i64>,
+}
+
+impl App {
+    /// Changes the merchant's settings. Refunds that were asked for before keep their time.
+    pub async fn edit_settings(&self, by: &StaffPrincipal, edit: SettingsEdit) -> Result<Merchant> {
+        by.require(Capability::ManageSettings)?;
+        if edit.refund_hold_s.is_some_and(|s| !(0..=MAX_REFUND_HOLD_S).contains(&s)) {
+            return Err(Refusal::field("refund_hold_s", format!("应为 0–{MAX_REFUND_HOLD_S} 秒")).into());
+        }
+        let now = self.now();
+        transact!(self.db, |tx| edit_in(&tx, by, edit, now))
+    }
+}
+
+async fn edit_in(tx: &Tx, by: &StaffPrincipal, edit: SettingsEdit, now: Timestamp) -> Result<Merchant> {
+    let merchant = by.merchant();
+    merchants::lock(tx, merchant).await?;
+    let before = merchants::get(tx, merchant).await?.ok_or(Reason::NotFound)?;
+    let after =
+        Merchant { refund_hold_s: edit.refund_hold_s.unwrap_or(before.refund_hold_s), ..before.clone() };
+    let detail = changes(&editable(&before), &editable(&after));
+    if detail.is_empty() {
+        return Ok(before);
+    }
+    merchants::set_refund_hold(tx, merchant, after.refund_hold_s).await?;
+    let subject = by.merchant_id.to_string();
+    audit::record(tx, merchant, Some(by.staff_id), "settings.edit", &subject, &detail.into(), now).await?;
+    Ok(after)
+}
+
+fn editable(merchant: &Merchant) -> serde_json::Value {
+    json!({ "refund_hold_s": merchant.refund_hold_s })
+}
