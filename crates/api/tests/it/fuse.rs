@@ -121,6 +121,9 @@ on_both!(one_tap_takes_the_refund_back_and_redeems, |app| async {
     assert_eq!((&row["method"], &row["verifier_id"]), (&json!("consent"), &json!(verifier.id)));
     let after = app.voucher(&customer, voucher).await;
     assert_eq!((&after["used"], &after["locked"], &after["remaining"]), (&json!(2), &json!(0), &json!(1)));
+    let mut rest = app.voucher(&customer, voucher).await["uses"].as_array().unwrap().clone();
+    rest.retain(|u| u["reversed"] == json!(false));
+    assert_eq!(rest.len(), 2);
     // The scan was consumed.
     let confirm = verifier.confirm(shop.store, &prepared, voucher, 1, &key()).await;
     refused(&confirm, 409, "token_used", "");

@@ -85,6 +85,10 @@ impl App {
         customer: CustomerScope,
         consent: &Consent,
     ) -> Result<Answer> {
+        // A second tap is answered, also when the verifier has gone home.
+        if let Some(done) = self.answer_of(consent).await? {
+            return Ok(done);
+        }
         let staff = self.still_asking(consent).await?;
         let done: Result<Answer> = transact!(self.db, |tx| async {
             let answer = redeem_in(self, &tx, customer, consent.id, &staff).await?;
