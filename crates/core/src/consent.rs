@@ -96,6 +96,7 @@ impl ConsentState {
     }
 
     /// The state as it is at an instant: what is stored does not know the time.
+    #[must_use]
     pub fn at(self, now: Timestamp, expires_at: Timestamp) -> ConsentState {
         if now < expires_at { self } else { self.after(ConsentEvent::Expire).unwrap_or(self) }
     }

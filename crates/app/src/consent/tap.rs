@@ -1,6 +1,7 @@
 //! What customers do: see what is asked of them, say yes or no.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use chrono::Duration;
 use hexiao_core::consent::{CONSENT_S, ConsentEvent, ConsentKind, ConsentState, check_tap};
@@ -55,11 +56,12 @@ impl App {
         if !hashes.is_empty() {
             let mut open: BTreeMap<MerchantId, Vec<vouchers::Loaded>> = BTreeMap::new();
             for consent in consents::waiting_for_phone(reader, &hashes, now).await? {
-                if !open.contains_key(&consent.merchant_id) {
-                    let found = self.open_vouchers(consent.merchant(), customer, now).await?;
-                    open.insert(consent.merchant_id, found);
-                }
-                let vouchers = &open[&consent.merchant_id];
+                let vouchers = match open.entry(consent.merchant_id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => {
+                        unknown.insert(self.open_vouchers(consent.merchant(), customer, now).await?)
+                    }
+                };
                 if vouchers.iter().any(|l| open_at(&l.facts, consent.store_id, now)) {
                     waiting.push(consent);
                 }

@@ -92,8 +92,8 @@ async fn against_the_worker(
     lead.after(won);
     let end = if won { "Withdrawn" } else { "Succeeded" };
     refund_in(&world.owner(), refund, end).await;
-    let sent = world.app.sim.refunds().iter().filter(|r| r.out_refund_no.starts_with(refund)).count();
-    assert_eq!(sent, usize::from(!won), "the money is back if, and only if, it was not taken back");
+    let at_wechat = world.app.sim.refunds().iter().filter(|r| r.out_refund_no.starts_with(refund)).count();
+    assert_eq!(at_wechat, usize::from(!won), "the money is back if, and only if, it was not taken back");
     (answer, won)
 }
 
