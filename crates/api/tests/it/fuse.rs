@@ -252,3 +252,25 @@ on_both!(refunds_of_a_party_come_back_with_one_tap, |app| async {
     assert_eq!((&third["state"], &third["remaining"]), (&json!("usable"), &json!(1)));
     app.verify().await;
 });
+
+on_both!(a_tap_counts_against_the_verifiers_daily_limit, |app| async {
+    let (shop, customer, bought, verifier) = counter(&app).await;
+    let voucher = &bought.vouchers[0];
+    let refund = refund_of(&customer, &bought, 3).await;
+    let path = format!("/api/v1/merchant/staff/{}", verifier.id);
+    app.owner().await.patch(&path, json!({"daily_uses_limit": 2})).await.expect(200);
+    // A session that the server remembers from before the limit may not know of it for a second.
+    let verifier = staff_again(&app, 0).await;
+    let prepared = scan(&app, &verifier, &customer, shop.store, voucher).await;
+    let three = ask(&verifier, shop.store, &prepared, uses(voucher, 3), &key()).await;
+    refused(&three, 409, "limit_exceeded", "");
+    let asked = ask(&verifier, shop.store, &prepared, uses(voucher, 2), &key()).await.expect(202);
+    // Meanwhile they redeem one of another customer's.
+    let other = app.customer("小红").await;
+    let theirs = app.buy(&other, &shop, 1).await;
+    verifier.redeem(&app, &other, shop.store, &theirs.vouchers[0], 1).await.expect(201);
+    let late = tap(&customer, text(&asked["consent_request"]["id"]), "approve").await;
+    refused(&late, 409, "limit_exceeded", "");
+    refund_in(&app.owner().await, &refund, "Created").await;
+    app.verify().await;
+});
