@@ -3,6 +3,7 @@
 
 use crate::id::{RefundId, VoucherId};
 use crate::reason::{Reason, Refusal};
+use crate::redeem::VoucherFacts;
 use crate::state::{IllegalTransition, text_enum};
 use crate::time::Timestamp;
 
@@ -185,6 +186,15 @@ pub fn refunds_to_withdraw(lacking: &[(VoucherId, u32)], held: &[Held]) -> Optio
     }
     chosen.sort_unstable();
     (chosen.len() <= MAX_WITHDRAWN).then_some(chosen)
+}
+
+/// Gives back what a refund kept: it was taken back before it was sent.
+pub fn release_refunded(v: &mut VoucherFacts, serials: &[u32]) {
+    let n = u32::try_from(serials.len()).unwrap_or(u32::MAX);
+    v.counters.locked_refund = v.counters.locked_refund.saturating_sub(n);
+    for serial in serials {
+        v.taken.remove(serial);
+    }
 }
 
 /// What a verifier is told of uses that a refund keeps: what can be done, or that it is too late.

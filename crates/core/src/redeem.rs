@@ -198,15 +198,6 @@ pub fn open_at(v: &VoucherFacts, store_id: StoreId, now: Timestamp) -> bool {
     left > 0 && now < v.valid_to && check_state(v).is_ok() && check_place(v, place).is_ok()
 }
 
-/// Gives back what a refund kept: it was taken back before it was sent.
-pub fn release_refunded(v: &mut VoucherFacts, serials: &[u32]) {
-    let n = u32::try_from(serials.len()).unwrap_or(u32::MAX);
-    v.counters.locked_refund = v.counters.locked_refund.saturating_sub(n);
-    for serial in serials {
-        v.taken.remove(serial);
-    }
-}
-
 fn check_state(v: &VoucherFacts) -> Result<(), Refusal> {
     match v.order_state {
         OrderState::PendingPayment | OrderState::Closed => return Err(Reason::Unpaid.into()),
@@ -491,7 +482,7 @@ mod tests {
         v.counters.locked_refund = 2;
         v.taken = BTreeSet::from([2, 3]);
         assert_eq!(judge(&v, 1, NOON, 2).unwrap_err(), Reason::NotEnoughUses);
-        release_refunded(&mut v, &[2, 3]);
+        crate::consent::release_refunded(&mut v, &[2, 3]);
         assert_eq!(judge(&v, 1, NOON, 3).unwrap().serials, [1, 2, 3]);
     }
 

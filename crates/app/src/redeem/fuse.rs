@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 use hexiao_core::catalog::Capability;
-use hexiao_core::consent::{ConsentKind, check_tap, refund_pending, refunds_to_withdraw};
+use hexiao_core::consent::{ConsentKind, check_tap, refund_pending, refunds_to_withdraw, release_refunded};
 use hexiao_core::id::{ConsentId, CustomerId, Id as _, OrderId, PaymentId, RefundId, StoreId, VoucherId};
 use hexiao_core::reason::{Reason, Refusal};
-use hexiao_core::redeem::{Allowed, decide, release_refunded};
+use hexiao_core::redeem::{Allowed, decide};
 use hexiao_core::refund::RefundState;
 use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::time::Timestamp;
