@@ -100,6 +100,64 @@ pub enum Happened {
         /// How much.
         amount_fen: i64,
     },
+    /// A time in a store was booked.
+    Booked {
+        /// What for.
+        product_name: String,
+        /// Where.
+        store_name: String,
+        /// When, in the store's time.
+        slot: String,
+        /// How many uses.
+        quantity: i64,
+    },
+    /// A booking was moved.
+    BookingMoved {
+        /// What for.
+        product_name: String,
+        /// Where.
+        store_name: String,
+        /// To when.
+        slot: String,
+    },
+    /// A booking was cancelled.
+    BookingCancelled {
+        /// What for.
+        product_name: String,
+        /// Where.
+        store_name: String,
+        /// When it would have been.
+        slot: String,
+        /// Why, if the store did it.
+        reason: Option<String>,
+    },
+    /// A booking is soon.
+    BookingReminder {
+        /// What for.
+        product_name: String,
+        /// Where.
+        store_name: String,
+        /// When.
+        slot: String,
+    },
+    /// Nobody came.
+    BookingMissed {
+        /// What for.
+        product_name: String,
+        /// Where.
+        store_name: String,
+        /// When it was.
+        slot: String,
+    },
+    /// The customer came, and nothing was redeemed.
+    BookingLapsed {
+        /// What for.
+        product_name: String,
+        /// Where.
+        store_name: String,
+        /// When it was.
+        slot: String,
+    },
 }
 
 impl Happened {
@@ -117,6 +175,12 @@ impl Happened {
             Self::RefundWithdrawn { .. } => "refund.withdrawn",
             Self::RefundSucceeded { .. } | Self::RefundPaidByHand { .. } => "refund.succeeded",
             Self::RefundStuck { .. } => "refund.stuck",
+            Self::Booked { .. } => "booking.booked",
+            Self::BookingMoved { .. } => "booking.rescheduled",
+            Self::BookingCancelled { .. } => "booking.cancelled",
+            Self::BookingReminder { .. } => "booking.reminder",
+            Self::BookingMissed { .. } => "booking.missed",
+            Self::BookingLapsed { .. } => "booking.lapsed",
         }
     }
 
@@ -183,6 +247,36 @@ impl Happened {
             Self::RefundStuck { amount_fen } => {
                 ("退款需要商家处理", format!("退款 {} 未能自动完成，商家会尽快处理。", yuan(amount_fen)))
             }
+            Self::Booked { product_name, store_name, slot, quantity } => (
+                "预约成功",
+                format!("「{product_name}」{quantity} 次，{slot}，「{store_name}」，请准时到店。"),
+            ),
+            Self::BookingMoved { product_name, store_name, slot } => {
+                ("改约成功", format!("「{product_name}」已改到 {slot}，「{store_name}」。"))
+            }
+            Self::BookingCancelled { product_name, store_name, slot, reason: None } => (
+                "预约已取消",
+                format!("「{product_name}」{slot} 在「{store_name}」的预约已取消，次数可重新预约。"),
+            ),
+            Self::BookingCancelled { product_name, store_name, slot, reason: Some(reason) } => (
+                "门店取消了预约",
+                format!(
+                    "「{store_name}」取消了您「{product_name}」{slot} 的预约：{reason}。次数可重新预约。"
+                ),
+            ),
+            Self::BookingReminder { product_name, store_name, slot } => {
+                ("预约提醒", format!("您预约了「{product_name}」，{slot}，「{store_name}」，请准时到店。"))
+            }
+            Self::BookingMissed { product_name, store_name, slot } => (
+                "预约未到店",
+                format!("「{product_name}」{slot} 在「{store_name}」的预约未到店，次数已释放，可重新预约。"),
+            ),
+            Self::BookingLapsed { product_name, store_name, slot } => (
+                "预约已结束",
+                format!(
+                    "「{product_name}」{slot} 在「{store_name}」的预约没有核销，次数已释放，可重新预约。"
+                ),
+            ),
         }
     }
 }

@@ -8,6 +8,7 @@ use hexiao_core::ledger::LedgerEvent;
 use hexiao_core::money::Money;
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::redeem::{UseFacts, decide_reversal};
+use hexiao_core::rule::BookingRule;
 use hexiao_core::time::Timestamp;
 use hexiao_core::voucher::UseState;
 use hexiao_db::idempotency::{self, Claim, Key};
@@ -18,6 +19,7 @@ use hexiao_db::{Tx, ledger, outbox, store_facts, transact};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::StaffPrincipal;
+use crate::booking;
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::idempotency::fingerprint;
@@ -145,6 +147,10 @@ async fn reverse_in(
         decide_reversal(&facts, cycles, may_reverse_any, now)?;
     }
     let reversed = write(tx, request, found, &chosen, &vouchers, now).await?;
+    if vouchers.values().any(|l| l.facts.rule.booking != BookingRule::None) {
+        let by = (Actor::Staff(request.staff.staff_id), request.reason.as_str());
+        booking::note_undone(tx, merchant, request.redemption_id, by, now).await?;
+    }
     idempotency::store(tx, &key, request.redemption_id.into(), &hexiao_db::row::json_text(&reversed)).await?;
     app.hold_at("reverse.before_commit").await;
     Ok((reversed, false))

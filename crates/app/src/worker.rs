@@ -1,5 +1,5 @@
-//! The worker: what goes on by itself. Closes expired orders, runs jobs, delivers messages, does what time brings
-//! (maturity, expiry, reminders), deletes what is old.
+//! The worker: what goes on by itself. Closes expired orders, ends bookings whose time has come, runs jobs,
+//! delivers messages, does what time brings (maturity, expiry, reminders), deletes what is old.
 //!
 //! Reconcilers take no input and jobs carry their own lease, so that any number of workers may run on one database
 //! and a killed one leaves nothing stuck.
@@ -81,12 +81,14 @@ impl App {
     /// Does everything that is due once; how much there was.
     pub async fn work_once(&self) -> usize {
         let closed = part("close expired orders", self.close_expired_orders(BATCH)).await;
+        let bookings = part("due bookings", self.end_due_bookings(BATCH)).await
+            + part("reminders of bookings", self.remind_of_bookings(BATCH)).await;
         let jobs = part("jobs", self.run_due_jobs(BATCH)).await;
         let messages = part("messages", self.deliver_messages()).await;
         let webhooks = part("webhooks", self.feed_webhooks()).await;
         let commission = part("commission", self.count_commission()).await;
         let matured = part("matured commission", self.mature_commission()).await;
-        closed + jobs + messages + webhooks + commission + matured
+        closed + bookings + jobs + messages + webhooks + commission + matured
     }
 
     /// One round of what time brings; how much there was.

@@ -127,7 +127,7 @@ pub fn spacing() -> Duration {
 mod tests {
     use super::*;
     use crate::id::{Id as _, StoreId};
-    use crate::rule::{Binding, StoreSet};
+    use crate::rule::{Binding, BookingRule, StoreSet};
     use crate::voucher::Counters;
 
     fn at(text: &str) -> Timestamp {
@@ -148,6 +148,7 @@ mod tests {
             binding: Binding::AnyInScope,
             refund,
             on_expiry: None,
+            booking: BookingRule::None,
             zone: chrono_tz::Asia::Shanghai,
         };
         let (valid_from, valid_to) = rule.validity_from(at("2026-11-23T10:00:00+08:00"));
@@ -163,6 +164,7 @@ mod tests {
             amount: Money::fen(100),
             taken: [1].into(),
             recent: vec![],
+            bookings: vec![],
         }
     }
 

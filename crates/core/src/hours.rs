@@ -527,6 +527,17 @@ pub(crate) fn local_instant(zone: Tz, date: NaiveDate, minutes: u16) -> DateTime
     local.and_utc()
 }
 
+/// The instants between which a span that begins on `date` lies; `to` ≤ `from` means the next day.
+pub(crate) fn span_instants(
+    zone: Tz,
+    date: NaiveDate,
+    from: ClockTime,
+    to: ClockTime,
+) -> Range<DateTime<Utc>> {
+    let minutes = DaySpan { from, to }.minutes();
+    local_instant(zone, date, minutes.start)..local_instant(zone, date, minutes.end)
+}
+
 /// The instant at which the business day `date` begins: `cutoff_hour` o'clock in the store's zone.
 /// Hours above 23 count as 23.
 #[must_use]

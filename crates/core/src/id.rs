@@ -129,6 +129,10 @@ ids! {
     VoucherId = "vch";
     /// A lock that keeps uses of a voucher for a refund or a booking.
     LockId = "lck";
+    /// A booking 预约.
+    BookingId = "bkg";
+    /// What of a store can be booked, for one product or for all.
+    BookingPlanId = "bpl";
     /// A redemption 核销: one confirmed request.
     RedemptionId = "rdm";
     /// One use 次 of a voucher.

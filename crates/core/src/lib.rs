@@ -4,6 +4,7 @@
 //! Time and entropy are arguments, so every rule can be tested as a table of cases.
 
 pub mod agreement;
+pub mod booking;
 pub mod catalog;
 pub mod code;
 pub mod commission;
@@ -28,6 +29,7 @@ pub mod refund;
 pub mod reminder;
 pub mod rule;
 pub mod scope;
+pub mod slots;
 pub mod split;
 pub mod state;
 pub mod stock;

@@ -117,6 +117,12 @@ reasons! {
     Transferred "transferred" 409 Customer false "该券已转赠他人" "请由受赠人出示券码";
     BookingRequired "booking_required" 409 Customer false "该券需要先预约" "请先预约到店时间";
     BookingMismatch "booking_mismatch" 409 Customer false "预约的门店或时间不符" "请核对预约";
+    NotBookable "not_bookable" 409 Customer false "该券无需预约" "到店出示券码即可使用";
+    SlotUnavailable "slot_unavailable" 409 Customer false "该时段不可预约" "请选择其他时段";
+    SlotFull "slot_full" 409 Customer false "该时段已约满" "请选择其他时段";
+    HoldExpired "hold_expired" 409 Customer false "预约超时未确认，名额已释放" "请重新预约";
+    BookingTooLate "booking_too_late" 409 Customer false "已过可取消和改约的时间" "请联系门店处理";
+    RescheduleLimit "reschedule_limit" 409 Customer false "改约次数已用完" "如需更改请联系门店";
     MinQuantity "min_quantity" 409 Customer false "低于单次最少使用次数" "请增加核销次数";
     MaxQuantity "max_quantity" 409 Customer false "超过单次最多使用次数" "请减少核销次数";
     AcknowledgeRequired "acknowledge_required" 409 Staff false "该券刚刚在本店核销过" "确认是再次使用后，请勾选确认再核销";

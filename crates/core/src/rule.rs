@@ -90,6 +90,28 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Whether a voucher is used at a booked time.
+    pub enum BookingRule {
+        /// Without a booking.
+        None = "none",
+        /// With one, and only in its store and time.
+        Required = "required",
+    }
+}
+
+impl BookingRule {
+    /// Rules without bookings keep the text, and so the id, that they had before there were bookings.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+const fn no_booking() -> BookingRule {
+    BookingRule::None
+}
+
 /// The stores of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,6 +189,9 @@ pub struct RedemptionRule {
     pub on_expiry: Option<ExpiryPolicy>,
     /// Zone in which its days of validity begin and end. Windows and days of use are those of the store.
     pub zone: Tz,
+    /// Whether it is used at a booked time.
+    #[serde(default = "no_booking", skip_serializing_if = "BookingRule::is_none")]
+    pub booking: BookingRule,
 }
 
 /// What the weekly windows and the blackout dates say of an instant at a store.
@@ -409,6 +434,9 @@ impl RedemptionRule {
         if self.binding == Binding::ChosenStore {
             out.push("限所选门店使用".to_owned());
         }
+        if self.booking == BookingRule::Required {
+            out.push("需提前预约".to_owned());
+        }
         out
     }
 }
@@ -479,6 +507,7 @@ mod tests {
             refund: RefundPolicy::AnyTime,
             on_expiry: None,
             zone: Tz::Asia__Shanghai,
+            booking: BookingRule::None,
         }
     }
 
@@ -627,6 +656,10 @@ mod tests {
         assert_eq!(v, Validity::FromActivation { days: 30, activate_within_days: 90 });
         let text = serde_json::to_string(&rule()).unwrap();
         assert_eq!(serde_json::from_str::<RedemptionRule>(&text).unwrap(), rule());
+        assert!(!text.contains("booking"), "the id of a rule without bookings stays: {text}");
+        let booked = RedemptionRule { booking: BookingRule::Required, ..rule() };
+        let text = serde_json::to_string(&booked).unwrap();
+        assert_eq!(serde_json::from_str::<RedemptionRule>(&text).unwrap(), booked);
     }
 
     #[test]

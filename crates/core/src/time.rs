@@ -61,6 +61,11 @@ impl Timestamp {
     pub fn local_text(self, zone: Tz) -> String {
         self.datetime().with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
     }
+
+    /// The clock alone: `18:30`.
+    pub fn local_clock(self, zone: Tz) -> String {
+        self.datetime().with_timezone(&zone).format("%H:%M").to_string()
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -661,6 +661,104 @@ CREATE TABLE commission_entries (
 CREATE INDEX commission_by_staff ON commission_entries (merchant_id, staff_id, business_date);
 CREATE INDEX commission_by_redemption ON commission_entries (merchant_id, redemption_id);
 CREATE INDEX commission_maturing ON commission_entries (matures_at) WHERE state = 'Pending';
+-- ── bookings ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What of a store can be booked: for one product, or for all that have no plan of their own. The weekly windows and the
+-- terms are JSON documents, like opening hours. A plan that is taken back stays, for the bookings made by it.
+CREATE TABLE booking_plans (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    product_id UUID,
+    slots TEXT NOT NULL,
+    terms TEXT NOT NULL,
+    active BOOLEAN NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, product_id) REFERENCES products (merchant_id, id)
+);
+CREATE UNIQUE INDEX booking_plans_of_product ON booking_plans (merchant_id, store_id, product_id) WHERE product_id IS NOT NULL;
+CREATE UNIQUE INDEX booking_plans_of_store ON booking_plans (merchant_id, store_id) WHERE product_id IS NULL;
+
+-- Places of a slot: a guarded row, so that the last one is taken once. It is made when a slot is first booked.
+CREATE TABLE booking_slots (
+    merchant_id UUID NOT NULL,
+    plan_id UUID NOT NULL,
+    slot_start BIGINT NOT NULL,
+    capacity BIGINT NOT NULL,
+    taken BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, plan_id, slot_start),
+    FOREIGN KEY (merchant_id, plan_id) REFERENCES booking_plans (merchant_id, id),
+    CONSTRAINT slot_never_oversold CHECK (taken >= 0 AND taken <= capacity)
+);
+
+-- Uses of a voucher at a time in a store. Which uses are locked says voucher_locks (kind 'booking', owner_id = id).
+CREATE TABLE bookings (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    customer_id UUID NOT NULL REFERENCES customers (id),
+    voucher_id UUID NOT NULL,
+    order_id UUID NOT NULL,
+    product_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    plan_id UUID NOT NULL,
+    slot_start BIGINT NOT NULL,
+    slot_end BIGINT NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    redeemed BIGINT NOT NULL CHECK (redeemed >= 0),
+    state TEXT NOT NULL CHECK (state IN ('Held', 'Booked', 'Arrived', 'Completed', 'Cancelled', 'NoShow', 'Rescheduled')),
+    cancel_reason TEXT CHECK (cancel_reason IN ('customer', 'store', 'timeout')),
+    cancel_note TEXT,
+    -- What the customer wrote to the store.
+    note TEXT NOT NULL,
+    terms TEXT NOT NULL,
+    -- How often it was moved before, and by which booking it was replaced.
+    reschedules BIGINT NOT NULL CHECK (reschedules >= 0),
+    rescheduled_to UUID,
+    -- When the system ends it if nobody does anything.
+    due_at BIGINT,
+    -- When the customer is to be reminded; none when that was done, or is not wanted.
+    remind_at BIGINT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, voucher_id) REFERENCES vouchers (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, plan_id, slot_start) REFERENCES booking_slots (merchant_id, plan_id, slot_start),
+    FOREIGN KEY (merchant_id, rescheduled_to) REFERENCES bookings (merchant_id, id),
+    CHECK (slot_start < slot_end),
+    CHECK (redeemed <= quantity),
+    CHECK ((state = 'Cancelled') = (cancel_reason IS NOT NULL)),
+    CHECK ((state = 'Rescheduled') = (rescheduled_to IS NOT NULL)),
+    CHECK ((state IN ('Held', 'Booked', 'Arrived')) = (due_at IS NOT NULL)),
+    CHECK (remind_at IS NULL OR state = 'Booked')
+);
+CREATE INDEX bookings_by_customer ON bookings (customer_id, created_at, id);
+CREATE INDEX bookings_by_store ON bookings (merchant_id, store_id, slot_start, id);
+CREATE INDEX bookings_by_voucher ON bookings (merchant_id, voucher_id, slot_start);
+CREATE INDEX bookings_by_slot ON bookings (merchant_id, plan_id, slot_start);
+CREATE INDEX bookings_due ON bookings (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX bookings_to_remind ON bookings (remind_at) WHERE remind_at IS NOT NULL;
+
+CREATE TABLE booking_events (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    booking_id UUID NOT NULL,
+    event TEXT NOT NULL,
+    from_state TEXT,
+    to_state TEXT,
+    actor TEXT NOT NULL CHECK (actor IN ('customer', 'staff', 'system', 'platform')),
+    actor_id UUID,
+    -- The redemption that it took part in, or that was undone.
+    redemption_id UUID,
+    note TEXT,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, id),
+    FOREIGN KEY (merchant_id, booking_id) REFERENCES bookings (merchant_id, id)
+);
+CREATE INDEX booking_events_by_booking ON booking_events (merchant_id, booking_id, id);
+CREATE INDEX booking_events_by_redemption ON booking_events (merchant_id, redemption_id) WHERE redemption_id IS NOT NULL;
 
 -- ── refunds ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -169,7 +169,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Customer(_) => "customer",
             Self::Staff(_) => "staff",
@@ -178,7 +178,7 @@ impl Actor {
         }
     }
 
-    fn id(self) -> Option<Uuid> {
+    pub(crate) fn id(self) -> Option<Uuid> {
         match self {
             Self::Customer(id) => Some(id.into()),
             Self::Staff(id) => Some(id.into()),

@@ -1,5 +1,6 @@
 //! Between rows and the domain's types: reading columns and binding parameters without losing the type.
 
+use hexiao_core::booking::{BookingState, CancelReason};
 use hexiao_core::catalog::{ProductState, ReviewState, Role, StockMode};
 use hexiao_core::commission::CommissionState;
 use hexiao_core::consent::{ConsentKind, ConsentState};
@@ -183,6 +184,8 @@ ids!(
     RefundId,
     VoucherId,
     LockId,
+    BookingId,
+    BookingPlanId,
     RedemptionId,
     UseId,
     ConsentId,
@@ -228,6 +231,8 @@ texts!(
     RefundCause,
     VoucherState,
     LockState,
+    BookingState,
+    CancelReason,
     UseState,
     ReservationState,
     ReviewState,

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** this module only reads, and shares no statement with the code whose work it proves.
 
+mod bookings;
 mod commission;
 mod consents;
 mod ledger;
@@ -139,6 +140,7 @@ fn all() -> Vec<Check> {
     checks.extend(payments::checks());
     checks.extend(stock::checks());
     checks.extend(vouchers::checks());
+    checks.extend(bookings::checks());
     checks.extend(redemptions::checks());
     checks.extend(refunds::checks());
     checks.extend(consents::checks());
@@ -219,6 +221,9 @@ fn type_id(table: &str, uuid: Uuid) -> String {
         "stocks" => id::StockId::from_uuid(uuid).to_string(),
         "vouchers" => id::VoucherId::from_uuid(uuid).to_string(),
         "voucher_locks" => id::LockId::from_uuid(uuid).to_string(),
+        "bookings" => id::BookingId::from_uuid(uuid).to_string(),
+        // A slot belongs to its plan.
+        "booking_plans" | "booking_slots" => id::BookingPlanId::from_uuid(uuid).to_string(),
         "redemptions" => id::RedemptionId::from_uuid(uuid).to_string(),
         // What a use earned belongs to that use.
         "uses" | "commission_entries" => id::UseId::from_uuid(uuid).to_string(),

@@ -18,7 +18,7 @@ use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row, json_text};
 use crate::sql::{JsonType, bytes_set, for_update, id_set, in_bytes, in_ids, json_rows, json_table};
-use crate::{expiry, new_row, params, sql};
+use crate::{bookings, expiry, new_row, params, sql};
 
 /// A voucher.
 #[derive(Debug, Clone)]
@@ -201,15 +201,18 @@ pub async fn load(
             amount: voucher.amount,
             taken,
             recent,
+            bookings: Vec::new(),
         };
         Some((voucher.id, Loaded { voucher, facts }))
     });
-    Ok(loaded.collect())
+    let mut loaded = loaded.collect();
+    bookings::attach(c, merchant, &mut loaded).await?;
+    Ok(loaded)
 }
 
 type Taken = BTreeMap<VoucherId, (BTreeSet<u32>, Vec<RecentUse>)>;
 
-/// Serials that are redeemed, locked or refunded, and the redemptions that stand.
+/// Serials that are redeemed, locked or refunded (those of a booking that was redeemed are its uses), and the redemptions that stand.
 async fn taken_serials(c: &impl Conn, merchant: MerchantScope, ids: &[VoucherId]) -> Result<Taken> {
     let mut taken = Taken::new();
     let set = in_ids(c, 2);
@@ -223,7 +226,8 @@ async fn taken_serials(c: &impl Conn, merchant: MerchantScope, ids: &[VoucherId]
         entry.1.push(RecentUse { at: row.get("redeemed_at")?, store_id: row.get("store_id")? });
     }
     let text = format!(
-        "SELECT voucher_id, serials FROM voucher_locks WHERE merchant_id = $1 AND voucher_id {set} AND state <> 'Released'"
+        "SELECT voucher_id, serials FROM voucher_locks WHERE merchant_id = $1 AND voucher_id {set}
+           AND (state = 'Active' OR (state = 'Consumed' AND kind <> 'booking'))"
     );
     for row in sql::rows(c, &text, values()).await? {
         let serials: Vec<u32> = row.json("serials")?;

@@ -15,7 +15,7 @@ use hexiao_core::id::{SkuId, StoreId};
 use hexiao_core::limit::VerifierLimit;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{Binding, RefundPolicy, StoreSet, Validity};
+use hexiao_core::rule::{Binding, BookingRule, RefundPolicy, StoreSet, Validity};
 use hexiao_core::scope::CustomerScope;
 use hexiao_core::text::{MobilePhone, StorePhone};
 use hexiao_db::{merchants, vouchers};
@@ -131,6 +131,7 @@ async fn product(app: &App) -> anyhow::Result<SkuId> {
             refund: RefundPolicy::AnyTime,
             on_expiry: None,
             binding: Some(Binding::AnyInScope),
+            booking: BookingRule::None,
         },
         stock: StockPlan::Unlimited,
         per_order_limit: None,

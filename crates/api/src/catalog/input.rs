@@ -10,7 +10,7 @@ use hexiao_core::id::StoreId;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
 use hexiao_core::reason::{FieldError, Reason, Refusal};
-use hexiao_core::rule::{Binding, RefundPolicy, StoreSet, UsableWindow, Validity};
+use hexiao_core::rule::{Binding, BookingRule, RefundPolicy, StoreSet, UsableWindow, Validity};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -166,6 +166,9 @@ pub(super) struct SkuBody {
     /// `chosen_store` with own stock, else `any_in_scope`, when not given.
     #[schema(value_type = Option<String>)]
     binding: Option<Binding>,
+    /// `none` when not given, or `required`: used at a booked time only.
+    #[schema(value_type = Option<String>)]
+    booking: Option<BookingRule>,
     per_order_limit: Option<u32>,
     /// Counts from when it is set. Units that are refunded still count; those of an order that is closed unpaid do not.
     per_customer_limit: Option<u32>,
@@ -228,6 +231,7 @@ impl SkuBody {
                 refund: self.refund.unwrap_or(RefundPolicy::AnyTime),
                 on_expiry: self.on_expiry,
                 binding: self.binding,
+                booking: self.booking.unwrap_or(BookingRule::None),
             },
             stock,
             per_order_limit: self.per_order_limit,
@@ -395,6 +399,9 @@ pub(super) struct SkuPatchBody {
     on_expiry: Edit<ExpiryPolicy>,
     #[schema(value_type = Option<String>)]
     binding: Option<Binding>,
+    /// `none` or `required`.
+    #[schema(value_type = Option<String>)]
+    booking: Option<BookingRule>,
 }
 
 impl SkuPatchBody {
@@ -424,6 +431,7 @@ impl SkuPatchBody {
             refund: self.refund,
             on_expiry: self.on_expiry,
             binding: self.binding,
+            booking: self.booking,
         })
     }
 }

@@ -8,7 +8,7 @@ use hexiao_core::expiry::ExpiryPolicy;
 use hexiao_core::id::{ProductId, RecordId, SkuId, StockId, StoreId};
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{Binding, RedemptionRule, RefundPolicy, UsableWindow};
+use hexiao_core::rule::{Binding, BookingRule, RedemptionRule, RefundPolicy, UsableWindow};
 use hexiao_db::catalog::{ProductDetail, Sku};
 use hexiao_db::stock_admin::Stock;
 use serde::Serialize;
@@ -37,6 +37,9 @@ pub(super) struct RuleView {
     max_quantity: Option<u32>,
     #[schema(value_type = String, example = "any_in_scope")]
     binding: Binding,
+    /// `none`, or `required`: used at a booked time.
+    #[schema(value_type = String, example = "none")]
+    booking: BookingRule,
     #[schema(value_type = String, example = "any_time")]
     refund: RefundPolicy,
     /// What becomes of uses that nobody used in time.
@@ -60,6 +63,7 @@ impl From<RedemptionRule> for RuleView {
             min_quantity: rule.min_quantity,
             max_quantity: rule.max_quantity,
             binding: rule.binding,
+            booking: rule.booking,
             refund: rule.refund,
         }
     }

@@ -8,8 +8,9 @@ use hexiao_app::auth::StaffPrincipal;
 use hexiao_app::consent::{AskLookup, LookupBy};
 use hexiao_app::redeem::{Confirm, ConfirmItem, Input, Prepare, Prepared, PreparedVoucher};
 use hexiao_app::reverse::{Reverse, ReverseItem};
+use hexiao_core::booking::{BookingFacts, BookingState};
 use hexiao_core::catalog::Capability;
-use hexiao_core::id::{ConsentId, OrderId, RedemptionId, StoreId, VoucherId};
+use hexiao_core::id::{BookingId, ConsentId, OrderId, RedemptionId, StoreId, VoucherId};
 use hexiao_core::number::OrderNumber;
 use hexiao_core::reason::Refusal;
 use hexiao_core::redeem::{Atomicity, Attention, MAX_ITEMS};
@@ -131,6 +132,46 @@ struct PreparedVoucherView {
     refusals: Vec<RefusalBody>,
     /// Uses that refunds keep which the customer can take back now, by a tap.
     withdrawable: u32,
+    /// Its bookings that are not over, and those that were missed; by time.
+    bookings: Vec<PreparedBookingView>,
+}
+
+/// A booking of a voucher, as the verifier sees it.
+#[derive(Serialize, ToSchema)]
+struct PreparedBookingView {
+    #[schema(value_type = String)]
+    id: BookingId,
+    /// Held, Booked, Arrived or NoShow.
+    #[schema(value_type = String)]
+    state: BookingState,
+    #[schema(value_type = String)]
+    store_id: StoreId,
+    store_name: String,
+    slot_start: At,
+    slot_end: At,
+    quantity: u32,
+    /// Uses that are still kept for it.
+    locked: usize,
+    redeem_from: At,
+    redeem_to: At,
+}
+
+impl From<BookingFacts> for PreparedBookingView {
+    fn from(b: BookingFacts) -> Self {
+        let (from, to) = b.window();
+        Self {
+            id: b.id,
+            state: b.state,
+            store_id: b.store_id,
+            store_name: b.store_name,
+            slot_start: at(b.slot_start),
+            slot_end: at(b.slot_end),
+            quantity: b.quantity,
+            locked: b.serials.len(),
+            redeem_from: at(from),
+            redeem_to: at(to),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -161,6 +202,7 @@ fn voucher_view(v: PreparedVoucher, now: hexiao_core::time::Timestamp) -> Prepar
         attention: v.attention,
         refusals: v.refusals.into_iter().map(RefusalBody::from).collect(),
         withdrawable: v.withdrawable,
+        bookings: v.loaded.facts.bookings.into_iter().map(PreparedBookingView::from).collect(),
     }
 }
 

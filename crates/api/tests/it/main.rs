@@ -7,6 +7,7 @@ mod auth;
 mod bad_bodies;
 mod bad_input;
 mod batches;
+mod bookings;
 mod commission;
 mod consents;
 mod contract;

@@ -89,8 +89,8 @@ impl Operation {
         for (name, id) in ids {
             path = path.replace(&format!("{{{name}}}"), id);
         }
-        // No row's id: one of four words.
-        path.replace("{kind}", "user_agreement")
+        // No row's id: one of four words, and a date.
+        path.replace("{kind}", "user_agreement").replace("{tomorrow}", &tomorrow())
     }
 
     /// The path with something else in the place of its row.
@@ -110,6 +110,12 @@ impl Operation {
         let path = self.path.split('?').next().unwrap_or_default();
         (self.method.as_str().to_lowercase(), anonymous(path))
     }
+}
+
+/// A date on which something can be booked.
+fn tomorrow() -> String {
+    let zone = chrono::FixedOffset::east_opt(8 * 3600).unwrap();
+    (chrono::Utc::now().with_timezone(&zone) + chrono::Duration::days(1)).format("%Y-%m-%d").to_string()
 }
 
 fn anonymous(path: &str) -> String {
@@ -182,6 +188,7 @@ fn public() -> Vec<Operation> {
         get("/api/v1/customer/cities", Public, Own),
         get("/api/v1/customer/stores", Public, Own),
         get("/api/v1/customer/stores/{store}", Public, Own),
+        get("/api/v1/customer/stores/{store}/slots?product_id={booked_product}&date={tomorrow}", Public, Own),
         get("/api/v1/customer/stores/{store}/categories", Public, Own),
         get("/api/v1/customer/stores/{store}/products", Public, Own),
         get("/api/v1/customer/products/{product}?store_id={store}", Public, Own),
@@ -205,6 +212,13 @@ fn order(ids: &Ids) -> Value {
     order
 }
 
+fn booking(ids: &Ids) -> Value {
+    json!({
+        "voucher_id": ids["booked_voucher"], "store_id": ids["store"], "slot_start": ids["later_slot"],
+        "quantity": 1, "note": "靠窗\n谢谢", "confirm": true,
+    })
+}
+
 fn customers() -> Vec<Operation> {
     let refund =
         |ids: &Ids| json!({"items": [{"voucher_id": ids["voucher"], "quantity": 1}], "reason": "不想要了"});
@@ -220,6 +234,13 @@ fn customers() -> Vec<Operation> {
         get("/api/v1/customer/vouchers/{voucher}", Customer, Missing),
         post("/api/v1/customer/orders/{order}/refunds", Customer, Missing).with(refund),
         get("/api/v1/customer/refunds/{refund}", Customer, Missing),
+        post("/api/v1/customer/bookings", Customer, Refused).with(booking),
+        get("/api/v1/customer/bookings", Customer, Own),
+        get("/api/v1/customer/bookings/{booking}", Customer, Missing),
+        post("/api/v1/customer/bookings/{booking}/confirm", Customer, Missing),
+        post("/api/v1/customer/bookings/{booking}/reschedule", Customer, Missing)
+            .with(|ids| json!({"slot_start": ids["later_slot"], "store_id": ids["store"]})),
+        post("/api/v1/customer/bookings/{given_back}/cancel", Customer, Missing),
         post("/api/v1/customer/phone", Customer, Own)
             .with(|_| json!({"code": format!("sim-phone-13800138000-{}", uuid::Uuid::now_v7().simple())})),
         get("/api/v1/customer/consent-requests", Customer, Own),
@@ -239,7 +260,7 @@ fn sku(ids: &Ids) -> Value {
         "stock_mode": "own", "stock_by_store": [{"store_id": ids["store"], "quantity": 3}],
         "validity": {"days": 180}, "usable": [{"weekdays": [1, 2], "from": "10:00", "to": "20:00"}],
         "blackout_dates": ["2026-10-01"], "min_interval_minutes": 60, "daily_cap": 2, "min_quantity": 1,
-        "refund": "before_expiry", "binding": "chosen_store", "per_order_limit": 2, "per_customer_limit": 5,
+        "refund": "before_expiry", "binding": "chosen_store", "booking": "none", "per_order_limit": 2, "per_customer_limit": 5,
         "return_on_refund": false,
     })
 }
@@ -266,6 +287,7 @@ fn sku_edit(_: &Ids) -> Value {
         "per_order_limit": 20, "per_customer_limit": 50, "return_on_refund": true, "uses": 3,
         "validity": {"days": 30}, "usable": [], "blackout_dates": ["2026-10-01"], "min_interval_minutes": 0,
         "daily_cap": 9, "min_quantity": 1, "refund": "any_time", "binding": "any_in_scope",
+        "booking": "none",
     })
 }
 
@@ -308,6 +330,19 @@ fn new_store(_: &Ids) -> Value {
     })
 }
 
+/// Slots of an hour around the clock; all can be changed and redeemed at any time.
+pub(crate) fn booking_plan(ids: &Ids) -> Value {
+    let window = |day: u8| json!({"weekday": day, "from": "00:00", "to": "24:00", "slot_minutes": 60, "capacity": 100});
+    let terms = json!({
+        "ahead_days": 30, "lead_minutes": 0, "hold_minutes": 10, "change_minutes": 0, "max_reschedules": 10,
+        "no_show_minutes": 30, "early_minutes": 1440, "late_minutes": 30, "reminder_minutes": 0,
+    });
+    json!({
+        "product_id": ids["booked_product"], "windows": (1..=7).map(window).collect::<Vec<_>>(),
+        "closed_dates": ["2020-01-01"], "terms": terms,
+    })
+}
+
 fn store_edit(_: &Ids) -> Value {
     json!({
         "name": "一店", "city": "上海市", "address": "南京东路 1 号", "lat": 31.2, "lng": 121.4, "phone": "021-62580000",
@@ -332,6 +367,9 @@ fn stores_and_staff() -> Vec<Operation> {
         post("/api/v1/merchant/stores", Staff(MERCHANDISERS), Own).with(new_store),
         get("/api/v1/merchant/stores/{store}", Staff(EVERYONE), Missing),
         patch("/api/v1/merchant/stores/{store}", Staff(MANAGERS), Missing).with(store_edit),
+        get("/api/v1/merchant/stores/{store}/booking-plans", Staff(EVERYONE), Missing),
+        op(Method::PUT, "/api/v1/merchant/stores/{store}/booking-plans", Staff(MANAGERS), Missing)
+            .with(|ids| json!({"items": [booking_plan(ids)]})),
         get("/api/v1/staff/stores", Staff(EVERYONE), Own),
         get("/api/v1/staff/store?store_id={store}", Staff(EVERYONE), Missing),
         patch("/api/v1/staff/store", Staff(MANAGERS), Missing)
@@ -446,6 +484,11 @@ fn counter() -> Vec<Operation> {
         get("/api/v1/merchant/redemption-attempts?verdict=all", Staff(EVERYONE), Own),
         get("/api/v1/merchant/vouchers/{voucher}/evidence", Staff(DETECTIVES), Missing),
         get("/api/v1/merchant/vouchers/{voucher}/evidence.html", Staff(DETECTIVES), Missing),
+        get("/api/v1/staff/bookings?store_id={store}&date={tomorrow}", Staff(EVERYONE), Missing),
+        get("/api/v1/staff/bookings/{called_off}", Staff(EVERYONE), Missing),
+        post("/api/v1/staff/bookings/{called_off}/arrive", Staff(COUNTER), Missing),
+        post("/api/v1/staff/bookings/{called_off}/cancel", Staff(MANAGERS), Missing)
+            .with(|_| json!({"reason": "停电"})),
         post("/api/v1/staff/redemptions/{redemption}/reverse", Staff(COUNTER), Missing).with(undo),
     ]
 }

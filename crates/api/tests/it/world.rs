@@ -8,6 +8,7 @@ use hexiao_core::scope::MerchantScope;
 use hexiao_testkit::{Client, PASSWORD, Shop, TestApp, wait_until};
 use serde_json::{Value, json};
 
+use crate::operations::booking_plan;
 use crate::snapshot;
 use crate::steps::dead_job;
 
@@ -33,7 +34,18 @@ pub(crate) struct World {
 impl World {
     /// Ids that only the customer and the first store's staff may ever read.
     pub(crate) fn of_the_order(&self) -> BTreeSet<&str> {
-        self.pick(&["order", "voucher", "used_voucher", "refund", "redemption", "payment"])
+        self.pick(&[
+            "order",
+            "voucher",
+            "used_voucher",
+            "refund",
+            "redemption",
+            "payment",
+            "booked_voucher",
+            "booking",
+            "given_back",
+            "called_off",
+        ])
     }
 
     /// Ids that only the first store's staff and headquarters may read on their own pages.
@@ -163,6 +175,35 @@ async fn tell(owner: &Client, ids: &mut Ids) {
     ids.extend([("webhook", webhook), ("delivery", delivery), ("commission_rule", rule)]);
 }
 
+/// A product that is used at a booked time, bought, and three bookings of it.
+async fn bookings(app: &TestApp, store: StoreId, customer: &Client, ids: &mut Ids) {
+    let owner = app.owner().await;
+    let sku = json!({"name": "次卡", "price_fen": 900, "uses": 9, "booking": "required"});
+    let body =
+        json!({"name": "护理", "kind": "redeem", "skus": [sku], "store_scope": {"store_ids": [store]}});
+    let made = owner.post("/api/v1/merchant/products", body).await.expect(201);
+    let product = text(&made["id"]);
+    ids.insert("booked_product", product.clone());
+    let path = format!("/api/v1/merchant/stores/{store}/booking-plans");
+    owner.put(&path, json!({"items": [booking_plan(ids)]})).await.expect(200);
+    owner.post(&format!("/api/v1/merchant/products/{product}/publish"), json!({})).await.expect(200);
+    let shop = Shop { store, product, sku: text(&made["skus"][0]["id"]) };
+    let voucher = app.buy(customer, &shop, 1).await.vouchers.remove(0);
+    // Both within a day, so that an arrival can be noted.
+    let hour = |plus: i64| {
+        let zone = chrono::FixedOffset::east_opt(8 * 3600).unwrap();
+        let at = app.app.now().datetime().with_timezone(&zone) + chrono::Duration::hours(plus);
+        at.format("%Y-%m-%dT%H:00:00+08:00").to_string()
+    };
+    for name in ["booking", "given_back", "called_off"] {
+        let body = json!({"voucher_id": voucher, "store_id": store, "slot_start": hour(3), "confirm": true});
+        let booked = customer.post_key("/api/v1/customer/bookings", name, body).await.expect(201);
+        ids.insert(name, text(&booked["id"]));
+    }
+    ids.insert("booked_voucher", voucher);
+    ids.insert("later_slot", hour(5));
+}
+
 /// Makes it all.
 pub(crate) async fn world(app: &TestApp) -> World {
     let owner = app.owner().await;
@@ -209,6 +250,7 @@ pub(crate) async fn world(app: &TestApp) -> World {
         ("customer", customer.id.clone()),
         ("pay_account", account.await.unwrap().unwrap().id.to_string()),
     ]);
+    bookings(app, first, &customer, &mut ids).await;
     tell(&owner, &mut ids).await;
     trade(app, &shop, &customer, &staff["verifier"], &mut ids).await;
     let dead = dead(app, first).await;

@@ -2,6 +2,7 @@
 //! audit log, in the same transaction.
 
 mod agreements;
+mod booking_plans;
 mod init;
 mod product_checks;
 mod product_edit;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::auth::password_problem;
 use crate::keys::{Keys, entropy};
 
+pub use booking_plans::{MAX_BOOKING_PLANS, NewBookingPlan};
 pub use init::{Agreements, NewMerchant, NewOwner, NewPayAccount};
 pub use product_input::{
     Edit, MAX_SKUS, MAX_STORES, NewProduct, NewSku, ProductPatch, SkuPatch, StockPlan, Terms, rule_id,

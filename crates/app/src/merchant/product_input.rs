@@ -9,7 +9,9 @@ use hexiao_core::expiry::{ExpiryPolicy, default_expiry_policy};
 use hexiao_core::id::StoreId;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{Binding, RedemptionRule, RefundPolicy, StoreSet, UsableWindow, Validity};
+use hexiao_core::rule::{
+    Binding, BookingRule, RedemptionRule, RefundPolicy, StoreSet, UsableWindow, Validity,
+};
 use hexiao_db::catalog::Sku;
 use serde::{Deserialize, Deserializer};
 
@@ -47,6 +49,8 @@ pub struct Terms {
     pub on_expiry: Option<ExpiryPolicy>,
     /// Which stores; by default the chosen one where each store has its own stock, else any.
     pub binding: Option<Binding>,
+    /// Whether they are used at a booked time.
+    pub booking: BookingRule,
 }
 
 /// The first count of a SKU's stock.
@@ -225,6 +229,8 @@ pub struct SkuPatch {
     pub on_expiry: Edit<ExpiryPolicy>,
     /// Which stores.
     pub binding: Option<Binding>,
+    /// Whether they are used at a booked time.
+    pub booking: Option<BookingRule>,
 }
 
 impl SkuPatch {
@@ -256,6 +262,7 @@ impl SkuPatch {
         set(&mut rule.refund, self.refund);
         self.on_expiry.apply(&mut rule.on_expiry);
         set(&mut rule.binding, self.binding);
+        set(&mut rule.booking, self.booking);
         canonical(rule);
     }
 }
@@ -281,6 +288,7 @@ impl Terms {
             refund: self.refund,
             on_expiry: self.on_expiry,
             zone,
+            booking: self.booking,
         };
         canonical(&mut rule);
         rule
@@ -341,6 +349,7 @@ mod tests {
             refund: RefundPolicy::AnyTime,
             on_expiry: None,
             binding: None,
+            booking: BookingRule::None,
         }
     }
 

@@ -5,12 +5,12 @@ use hexiao_core::catalog::{Capability, ProductState};
 use hexiao_core::id::{ProductId, RecordId, SkuId};
 use hexiao_core::order::Fulfilment;
 use hexiao_core::reason::{FieldError, Reason, Refusal};
-use hexiao_core::rule::{MAX_REFUNDABLE_DAYS, StoreSet, Validity};
+use hexiao_core::rule::{BookingRule, MAX_REFUNDABLE_DAYS, StoreSet, Validity};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::catalog::{self, Product, ProductDetail, Sku};
 use hexiao_db::stock_admin::{self, Change, NewStock};
-use hexiao_db::{Tx, audit, merchants, transact};
+use hexiao_db::{Tx, audit, booking_plans, merchants, transact};
 use serde_json::json;
 
 use super::product_checks::{media_problems, problem, refuse_if, sanitise, sku_problems, stock_problems};
@@ -299,6 +299,12 @@ pub(super) async fn incomplete(
     let (_, stores) = catalog::eligible_stores(tx, merchant, detail.product.id, None).await?;
     if stores == 0 {
         out.push(problem("store_scope", "至少要有一家可用的适用门店"));
+    }
+    let booked = |sku: &Sku| sku.active && sku.rule.booking == BookingRule::Required;
+    if let Some(i) = detail.skus.iter().position(booked)
+        && !booking_plans::any_for_product(tx, merchant, detail.product.id).await?
+    {
+        out.push(problem(format!("skus[{i}].booking"), "请先为至少一家适用门店设置预约时段"));
     }
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Redemption 核销: prepare (scan or type → what may be redeemed, how many, why not) and confirm (exactly once).
 
 mod answer;
+mod booked;
 mod confirm;
 mod fuse;
 mod limits;

@@ -302,7 +302,7 @@ fn explain(loaded: Loaded, store: StoreFacts, now: Timestamp, mut tally: Tally) 
         .and_then(|allowed| tally.add(least, allowed.amount).map(|()| allowed));
     match judged {
         Ok(allowed) => {
-            let redeemable = redeemable(&loaded.facts, store.day, now);
+            let redeemable = redeemable(&loaded.facts, store, now);
             let attention = allowed.attention;
             PreparedVoucher { loaded, redeemable, attention, refusals: Vec::new(), withdrawable: 0 }
         }

@@ -19,6 +19,7 @@ use hexiao_db::vouchers::{self, Change, Loaded};
 use hexiao_db::{DbError, Tx, ledger, outbox};
 
 use super::answer::{Answer, Confirmed, ItemResult, RefusalView, Verdict};
+use super::booked::Booked;
 use super::confirm::ConfirmItem;
 use crate::auth::StaffPrincipal;
 use crate::error::Result;
@@ -54,6 +55,7 @@ pub(super) struct Writes {
     events: Vec<orders::NewEvent>,
     postings: Vec<ledger::Posting>,
     outbox: Vec<outbox::NewEvent>,
+    bookings: Booked,
     pub(super) attempts: Vec<Attempt>,
 }
 
@@ -128,6 +130,7 @@ pub(super) fn redeem(
             });
         }
         writes.changes.entry(item.voucher_id).or_default().used += i64::from(item.quantity);
+        writes.bookings.consume(act, id, &allowed.booked, loaded);
         loaded.facts.counters.used += item.quantity;
         loaded.facts.taken.extend(&allowed.serials);
         let uses = allowed.serials.iter().map(|_| RecentUse { at: occurred_at, store_id: store.id });
@@ -249,6 +252,8 @@ pub(super) fn attempts(asked: &Asked<'_>, verdict: &Verdict, now: Timestamp) -> 
 }
 
 pub(super) async fn write(tx: &Tx, merchant: MerchantScope, writes: Writes) -> Result<()> {
+    // What a booking keeps is free before it is used.
+    writes.bookings.write(tx, merchant).await?;
     vouchers::change(tx, merchant, &writes.changes).await?;
     vouchers::set_valid_to(tx, merchant, &writes.ends).await?;
     redemptions::insert(tx, &writes.redemptions, &writes.uses).await.map_err(raced)?;

@@ -223,7 +223,15 @@ fn choose(
             }
         }
     }
+    if locks.is_empty() && loaded.values().any(|l| l.facts.counters.locked_booking > 0) {
+        return Err(booked_first().into());
+    }
     if locks.is_empty() { Err(Reason::NotRefundable.into()) } else { Ok(locks) }
+}
+
+/// A refund takes free uses only.
+fn booked_first() -> Refusal {
+    Refusal::with_message(Reason::Locked, "剩余次数已被预约占用，请先取消预约再退款")
 }
 
 /// Whether the rule lets the customer ask for unused uses now.
@@ -251,6 +259,9 @@ fn lock(l: &Loaded, refund_id: RefundId, quantity: u32) -> Result<RefundLock> {
         .then(|| highest_free(counters.total, &l.facts.taken, quantity))
         .flatten();
     let serials = serials.ok_or_else(|| {
+        if counters.locked_booking > 0 {
+            return booked_first();
+        }
         Refusal::with_message(
             Reason::NotRefundable,
             format!("「{}」可退 {} 次", l.voucher.product_name, counters.free()),

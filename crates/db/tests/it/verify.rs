@@ -16,8 +16,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::{
-    CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId, LineId, LockId, MerchantId, MessageId,
-    OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId, VoucherId,
+    BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId, LineId, LockId,
+    MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId,
+    VoucherId,
 };
 use hexiao_core::split::use_value_fen;
 use hexiao_db::sql::NewRow;
@@ -76,6 +77,8 @@ fn type_id(table: &str, name: &str) -> String {
         "purchase_counters" => format!("{}/{}", text::<CustomerId>("customer"), text::<SkuId>(name)),
         "vouchers" => text::<VoucherId>(name),
         "voucher_locks" => text::<LockId>(name),
+        "bookings" => text::<BookingId>(name),
+        "booking_slots" => text::<BookingPlanId>(name),
         "redemptions" => text::<RedemptionId>(name),
         "uses" | "commission_entries" => text::<UseId>(name),
         "commission_rules" => text::<CommissionRuleId>(name),

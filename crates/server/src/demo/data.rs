@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use hexiao_core::catalog::Role;
-use hexiao_core::rule::RefundPolicy;
+use hexiao_core::rule::{BookingRule, RefundPolicy};
 
 mod cities;
 mod goods;
@@ -169,6 +169,8 @@ pub struct DemoSku {
     pub daily_cap: Option<u32>,
     /// Minutes between two redemptions of one voucher; 0: none.
     pub min_interval_minutes: u32,
+    /// Whether it is used at a booked time; its stores offer slots of an hour then.
+    pub booking: BookingRule,
     /// Units in one order.
     pub per_order_limit: Option<i64>,
     /// Units of one customer, ever.

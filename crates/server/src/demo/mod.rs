@@ -8,17 +8,18 @@ use anyhow::{Context, anyhow};
 use hexiao_app::App;
 use hexiao_app::auth::{Principal, StaffPrincipal, StaffSignIn};
 use hexiao_app::merchant::{
-    Agreements, NewMerchant, NewOwner, NewPayAccount, NewProduct, NewSku, NewStaff, NewStore, StockPlan,
-    Terms,
+    Agreements, NewBookingPlan, NewMerchant, NewOwner, NewPayAccount, NewProduct, NewSku, NewStaff, NewStore,
+    StockPlan, Terms,
 };
 use hexiao_app::wechat::Account;
+use hexiao_core::booking::BookingTerms;
 use hexiao_core::catalog::Role;
 use hexiao_core::hours::Span;
-use hexiao_core::id::StoreId;
+use hexiao_core::id::{ProductId, StoreId};
 use hexiao_core::limit::VerifierLimit;
 use hexiao_core::money::Money;
 use hexiao_core::order::Fulfilment;
-use hexiao_core::rule::{StoreSet, Validity};
+use hexiao_core::rule::{BookingRule, StoreSet, Validity};
 use hexiao_core::text::{MobilePhone, StorePhone};
 use hexiao_db::merchants;
 use serde_json::json;
@@ -60,9 +61,34 @@ pub async fn load(
     progress(&format!("上架 {} 个商品", data.products.len()));
     for product in &data.products {
         let created = app.create_product(&owner, new_product(product, &stores)).await.map_err(refused)?;
+        if product.skus.iter().any(|sku| sku.booking == BookingRule::Required) {
+            plan_bookings(app, &owner, created.product.id, product, &stores).await?;
+        }
         app.publish_product(&owner, created.product.id).await.map_err(refused)?;
     }
     Ok(true)
+}
+
+/// Slots of the length of the service, every day, in the stores of a product that is used at a booked time.
+async fn plan_bookings(
+    app: &App,
+    owner: &StaffPrincipal,
+    product_id: ProductId,
+    product: &DemoProduct,
+    stores: &[StoreId],
+) -> anyhow::Result<()> {
+    let window =
+        |day: u8| json!({"weekday": day, "from": "10:00", "to": "20:30", "slot_minutes": 150, "capacity": 3});
+    let slots = serde_json::from_value(json!({"windows": (1..=7).map(window).collect::<Vec<_>>()}))?;
+    let plan = NewBookingPlan { product_id: Some(product_id), slots, terms: BookingTerms::default() };
+    let sold_in: Vec<StoreId> = match &product.scope {
+        DemoScope::All => stores.to_vec(),
+        DemoScope::Stores(indices) => indices.iter().map(|i| stores[*i]).collect(),
+    };
+    for store_id in sold_in {
+        app.set_booking_plans(owner, store_id, std::slice::from_ref(&plan)).await.map_err(refused)?;
+    }
+    Ok(())
 }
 
 fn refused(error: hexiao_app::AppError) -> anyhow::Error {
@@ -162,6 +188,7 @@ fn new_sku(sku: &DemoSku) -> NewSku {
             refund: sku.refund,
             on_expiry: None,
             binding: None,
+            booking: sku.booking,
         },
         stock: sku.stock.map_or(StockPlan::Unlimited, StockPlan::Shared),
         per_order_limit: sku.per_order_limit.and_then(|n| u32::try_from(n).ok()),

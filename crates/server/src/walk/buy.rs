@@ -192,6 +192,7 @@ fn suits(sku: &Value) -> bool {
         && number(rule, "min_interval_minutes").is_none_or(|minutes| minutes == 0)
         && number(rule, "daily_cap").is_none_or(|cap| cap >= USES)
         && number(rule, "min_quantity").is_none_or(|least| least <= 1)
+        && rule.get("booking").and_then(Value::as_str).is_none_or(|booking| booking == "none")
         && number(sku, "per_customer_limit").is_none()
         && rule.pointer("/validity/from").is_none_or(Value::is_null)
 }
@@ -202,7 +203,7 @@ mod tests {
 
     fn sku() -> Value {
         json!({"id": "sku_1", "price_fen": 5800, "stock": {"available": 3}, "rule": {
-            "uses": 3, "validity": {"days": 30}, "usable": [], "daily_cap": null, "refund": "any_time",
+            "uses": 3, "validity": {"days": 30}, "usable": [], "daily_cap": null, "refund": "any_time", "booking": "none",
         }})
     }
 
@@ -221,6 +222,7 @@ mod tests {
             ("/stock/available", json!(0)),
             ("/rule/refund", json!("none")),
             ("/rule/usable", json!([{"weekdays": [1], "from": "09:00", "to": "10:00"}])),
+            ("/rule/booking", json!("required")),
             ("/rule/daily_cap", json!(1)),
             ("/rule/validity", json!({"from": "2026-01-01", "to": "2026-01-02"})),
         ] {

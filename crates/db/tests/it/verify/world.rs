@@ -75,6 +75,16 @@ INSERT INTO voucher_locks (merchant_id, id, voucher_id, kind, owner_id, serials,
     ({merchant}, {k1}, {v1}, 'refund', {f1}, '[5]', 1, 201, 'Consumed'), ({merchant}, {k2}, {v2}, 'refund', {f2}, '[4,5]', 2, 400, 'Active'),
     ({merchant}, {k3}, {v1}, 'refund', {f3}, '[4]', 1, 200, 'Consumed'), ({merchant}, {k5}, {v5}, 'refund', {f5}, '[1]', 1, 500, 'Consumed'),
     ({merchant}, {k6}, {v2}, 'refund', {f6}, '[3]', 1, 200, 'Released'), ({merchant}, {kb}, {v2}, 'booking', {booking}, '[1]', 1, 200, 'Active');
+INSERT INTO booking_plans (merchant_id, id, store_id, slots, terms, active, updated_at)
+    VALUES ({merchant}, {plan}, {store}, '{}', '{}', TRUE, 1);
+INSERT INTO booking_slots (merchant_id, plan_id, slot_start, capacity, taken) VALUES ({merchant}, {plan}, 500, 4, 2);
+INSERT INTO bookings (merchant_id, id, customer_id, voucher_id, order_id, product_id, store_id, plan_id, slot_start, slot_end, quantity, redeemed, state, cancel_reason, note, terms, reschedules, due_at, created_at, updated_at) VALUES
+    ({merchant}, {booking}, {customer}, {v2}, {o1}, {product}, {store}, {plan}, 500, 560, 1, 0, 'Booked', NULL, '', '{}', 0, 530, 30, 30),
+    ({merchant}, {gone}, {customer}, {v1}, {o1}, {product}, {store}, {plan}, 500, 560, 1, 0, 'Cancelled', 'customer', '', '{}', 0, NULL, 30, 31),
+    ({merchant}, {missed}, {customer}, {v1}, {o1}, {product}, {store}, {plan}, 500, 560, 1, 0, 'NoShow', NULL, '', '{}', 0, NULL, 30, 31);
+INSERT INTO booking_events (merchant_id, id, booking_id, event, from_state, to_state, actor, at) VALUES
+    ({merchant}, {be1}, {booking}, 'book', NULL, 'Booked', 'customer', 30), ({merchant}, {be2}, {gone}, 'cancel_by_customer', 'Booked', 'Cancelled', 'customer', 31),
+    ({merchant}, {be3}, {missed}, 'miss', 'Booked', 'NoShow', 'system', 31);
 INSERT INTO stock_entries (merchant_id, id, stock_id, kind, delta, order_id, voucher_id, at) VALUES
     ({merchant}, {e0}, {stock}, 'initial', 100, NULL, NULL, 1), ({merchant}, {e1}, {stock}, 'commit', -2, {o1}, NULL, 20),
     ({merchant}, {e5}, {stock}, 'commit', -1, {o5}, NULL, 20), ({merchant}, {back5}, {stock}, 'return', 1, {o5}, {v5}, 42);

@@ -1,6 +1,6 @@
 //! The table of the demo's 30 products.
 
-use hexiao_core::rule::RefundPolicy;
+use hexiao_core::rule::{BookingRule, RefundPolicy};
 
 use super::{DemoSku, DemoWindow, Trade};
 
@@ -58,6 +58,7 @@ const fn sku(name: &'static str, price_fen: i64, list_price_fen: i64, stock: Opt
         usable: &[],
         daily_cap: None,
         min_interval_minutes: 0,
+        booking: BookingRule::None,
         per_order_limit: None,
         per_customer_limit: None,
     }
@@ -84,6 +85,10 @@ impl DemoSku {
     const fn pace(mut self, daily_cap: Option<u32>, min_interval_minutes: u32) -> Self {
         self.daily_cap = daily_cap;
         self.min_interval_minutes = min_interval_minutes;
+        self
+    }
+    const fn booked(mut self) -> Self {
+        self.booking = BookingRule::Required;
         self
     }
     const fn limits(mut self, per_order: Option<i64>, per_customer: Option<i64>) -> Self {
@@ -238,8 +243,11 @@ pub(super) const GOODS: [Goods; 30] = [
         color: "#9F86C0",
         intro: "含色板设计、全头染色与染后护理一次。",
         points: &["约 150 分钟", "发长过肩不另收费"],
-        tags: &["可预约"],
-        skus: &[sku("短发至中长发", 29_800, 48_800, None), sku("长发", 36_800, 58_800, None)],
+        tags: &["需预约"],
+        skus: &[
+            sku("短发至中长发", 29_800, 48_800, None).booked(),
+            sku("长发", 36_800, 58_800, None).booked(),
+        ],
         ..BASE
     },
     Goods {

@@ -16,6 +16,10 @@ pub enum What {
     Confirm,
     Reverse,
     Refund,
+    Book,
+    ConfirmBooking,
+    Reschedule,
+    CancelBooking,
     Withdraw,
     Tap,
 }
@@ -50,7 +54,8 @@ impl InFlight {
 
 impl Intent {
     pub fn new(what: What, who: &Client, path: String, body: Value) -> Self {
-        let key = (!matches!(what, What::Close | What::Tap)).then(|| uuid::Uuid::now_v7().to_string());
+        let key = (!matches!(what, What::Close | What::Tap | What::CancelBooking))
+            .then(|| uuid::Uuid::now_v7().to_string());
         Self { what, who: who.clone(), path, key, body }
     }
 
@@ -89,6 +94,9 @@ impl Intent {
             What::Confirm => pick(&["id", "results", "undo_until"]),
             What::Reverse => pick(&["id", "items", "at"]),
             What::Refund => pick(&["id", "amount_fen", "items", "created_at"]),
+            What::Book | What::ConfirmBooking | What::Reschedule | What::CancelBooking => {
+                pick(&["id", "state", "slot_start", "quantity", "created_at"])
+            }
             What::Withdraw => pick(&["id", "amount_fen", "items", "state"]),
             What::Tap => pick(&["id", "state", "redemption"]),
         }
@@ -106,10 +114,15 @@ impl Sent {
         };
         let again = intent.repeat().await;
         let replayed = match intent.what {
-            What::Order | What::Refund => again.status == 200,
+            What::Order | What::Refund | What::Book | What::Reschedule => again.status == 200,
             What::Confirm => again.status == 200 && again.body["replayed"] == json!(true),
             What::Reverse => again.body["replayed"] == json!(true),
-            What::Pay | What::Close | What::Withdraw | What::Tap => true,
+            What::Pay
+            | What::Close
+            | What::Withdraw
+            | What::Tap
+            | What::ConfirmBooking
+            | What::CancelBooking => true,
         };
         let (what, path) = (intent.what, &intent.path);
         assert!(replayed, "{what:?} {path} was done again: {}, known as {known}", again.body);

@@ -34,6 +34,8 @@ struct Before {
     /// Whose payment sheets are opened in the load; paid after the restart.
     late_payers: Vec<String>,
     closed: Vec<String>,
+    /// Of which one use is booked in the load, one booking confirmed, one moved and one given back.
+    booked: String,
     /// What time brings while the server is dead.
     time: Time,
 }
@@ -79,6 +81,14 @@ async fn before(world: &World) -> Before {
     requests.extend(closed.iter().map(|order| World::close(&customer, order)));
     let contested = unpaid.pop().unwrap();
     let to_expire = unpaid.pop().unwrap().0;
+    let booked = world.bookable(&customer).await;
+    requests.push(world.book(&customer, &booked, 24, true));
+    for (confirm, what) in
+        [(false, What::ConfirmBooking), (true, What::Reschedule), (true, What::CancelBooking)]
+    {
+        let made = world.book(&customer, &booked, 24, confirm).repeat().await.body;
+        requests.push(World::change_booking(&customer, &text(&made["id"]), what));
+    }
     let expected = vec![
         (once.1.clone(), 1, 0),
         (twice.1.clone(), 2, 0),
@@ -97,7 +107,18 @@ async fn before(world: &World) -> Before {
         matured: matured.1.clone(),
         reminded: (reminded.0.clone(), reminded.1.clone()),
     };
-    Before { customer, to_pay: unpaid, to_expire, contested, requests, expected, late_payers, closed, time }
+    Before {
+        customer,
+        to_pay: unpaid,
+        to_expire,
+        contested,
+        requests,
+        expected,
+        late_payers,
+        closed,
+        booked,
+        time,
+    }
 }
 
 /// Orders one after the other until the server is gone.
@@ -207,6 +228,8 @@ async fn prove(world: &World, before: &Before, sent: &[Sent]) {
         let found = (&body["used"], &body["refunded"], &body["locked"]);
         assert_eq!(found, (&json!(used), &json!(refunded), &json!(0)), "{body}");
     }
+    let path = format!("/api/v1/customer/vouchers/{}", before.booked);
+    assert_eq!(customer.get(&path).await.expect(200)["locked"], 3);
     world.settled_by_time(&before.time).await;
     world.verify().await;
     world.nothing_doubled().await;
@@ -250,6 +273,14 @@ points! {
     refund_submit_after_call: "refund_submit.after_call",
     refund_record_before_commit: "refund_record.before_commit",
     refund_record_after_commit: "refund_record.after_commit",
+    booking_before_commit: "booking.before_commit",
+    booking_after_commit: "booking.after_commit",
+    booking_confirm_before_commit: "booking_confirm.before_commit",
+    booking_confirm_after_commit: "booking_confirm.after_commit",
+    booking_reschedule_before_commit: "booking_reschedule.before_commit",
+    booking_reschedule_after_commit: "booking_reschedule.after_commit",
+    booking_end_before_commit: "booking_end.before_commit",
+    booking_end_after_commit: "booking_end.after_commit",
     withdraw_before_commit: "withdraw.before_commit",
     withdraw_after_commit: "withdraw.after_commit",
     consent_before_commit: "consent.before_commit",

@@ -45,6 +45,8 @@ pub struct World {
     pub verifier: Client,
     pub store: StoreId,
     sku: String,
+    /// Of nine uses, at a booked time.
+    booked_sku: String,
     receiver: Receiver,
     data: tempfile::TempDir,
     database: TestDatabaseUrl,
@@ -73,6 +75,7 @@ impl World {
             verifier: nobody.clone(),
             store: StoreId::from_uuid(uuid::Uuid::nil()),
             sku: String::new(),
+            booked_sku: String::new(),
             receiver: Receiver::start().await,
             data,
             database,
@@ -82,6 +85,7 @@ impl World {
         let owner = sign_in(&nobody, OWNER).await;
         world.store = store(&owner).await;
         world.sku = product(&owner).await;
+        world.booked_sku = booked_product(&owner, world.store).await;
         let staff = json!({"name": "小李", "phone": VERIFIER, "password": PASSWORD, "role": "verifier", "store_ids": [world.store]});
         owner.post("/api/v1/merchant/staff", staff).await.expect(201);
         world.verifier = sign_in(&nobody, VERIFIER).await;
@@ -124,7 +128,11 @@ impl World {
 
     /// A new order, which has not been sent.
     pub fn order(&self, customer: &Client) -> Intent {
-        let body = json!({"store_id": self.store, "lines": [{"sku_id": self.sku, "quantity": 1}]});
+        self.order_of(customer, &self.sku)
+    }
+
+    fn order_of(&self, customer: &Client, sku: &str) -> Intent {
+        let body = json!({"store_id": self.store, "lines": [{"sku_id": sku, "quantity": 1}]});
         Intent::new(What::Order, customer, "/api/v1/customer/orders".to_owned(), body)
     }
 
@@ -213,6 +221,24 @@ impl World {
         Intent::new(What::Reverse, &self.verifier, path, json!({"reason": "扫错了"}))
     }
 
+    /// Booking a use in so many hours, at once or only held.
+    pub fn book(&self, customer: &Client, voucher: &str, hours: i64, confirm: bool) -> Intent {
+        let body = json!({
+            "voucher_id": voucher, "store_id": self.store, "slot_start": hour(hours), "confirm": confirm,
+        });
+        Intent::new(What::Book, customer, BOOKINGS.to_owned(), body)
+    }
+
+    /// Confirming, moving by an hour, or giving back a booking.
+    pub fn change_booking(customer: &Client, booking: &str, what: What) -> Intent {
+        let (verb, body) = match what {
+            What::ConfirmBooking => ("confirm", json!({})),
+            What::Reschedule => ("reschedule", json!({"slot_start": hour(30)})),
+            _ => ("cancel", json!({})),
+        };
+        Intent::new(what, customer, format!("{BOOKINGS}/{booking}/{verb}"), body)
+    }
+
     /// What the verifier's prepare of a scanned voucher is asked.
     pub fn scan(&self, qr: &Value) -> Value {
         json!({"store_id": self.store, "input": {"qr": qr}})
@@ -230,14 +256,28 @@ impl World {
 
     /// An order with its open payment sheet: `(order, sheet)`.
     pub async fn unpaid(&self, customer: &Client) -> (String, Value) {
-        let order = text(&self.order(customer).repeat().await.body["id"]);
+        self.unpaid_of(customer, &self.sku).await
+    }
+
+    async fn unpaid_of(&self, customer: &Client, sku: &str) -> (String, Value) {
+        let order = text(&self.order_of(customer, sku).repeat().await.body["id"]);
         let sheet = Self::sheet(customer, &order).repeat().await.body;
         (order, sheet)
     }
 
     /// A paid order and its voucher.
     pub async fn bought(&self, customer: &Client) -> (String, String) {
-        let (order, sheet) = self.unpaid(customer).await;
+        let unpaid = self.unpaid(customer).await;
+        self.paid(customer, unpaid).await
+    }
+
+    /// A voucher that needs bookings.
+    pub async fn bookable(&self, customer: &Client) -> String {
+        let unpaid = self.unpaid_of(customer, &self.booked_sku).await;
+        self.paid(customer, unpaid).await.1
+    }
+
+    async fn paid(&self, customer: &Client, (order, sheet): (String, Value)) -> (String, String) {
         self.pay(&sheet);
         let path = format!("/api/v1/customer/orders/{order}");
         eventually("the order is paid", PATIENCE, async || customer.get(&path).await.body["state"] == "Paid")
@@ -497,6 +537,29 @@ async fn store(owner: &Client) -> StoreId {
     });
     let made = owner.post("/api/v1/merchant/stores", body).await.expect(201);
     StoreId::parse(&text(&made["id"])).unwrap()
+}
+
+const BOOKINGS: &str = "/api/v1/customer/bookings";
+
+/// The begin of the hour in so many hours.
+fn hour(plus: i64) -> String {
+    let zone = chrono::FixedOffset::east_opt(8 * 3600).unwrap();
+    let at = chrono::Utc::now().with_timezone(&zone) + chrono::Duration::hours(plus);
+    at.format("%Y-%m-%dT%H:00:00+08:00").to_string()
+}
+
+async fn booked_product(owner: &Client, store: StoreId) -> String {
+    let window = |day: u8| json!({"weekday": day, "from": "00:00", "to": "24:00", "slot_minutes": 60, "capacity": 100});
+    let terms = json!({"hold_minutes": 60, "reminder_minutes": 0});
+    let plan = json!({"windows": (1..=7).map(window).collect::<Vec<_>>(), "terms": terms});
+    let path = format!("/api/v1/merchant/stores/{store}/booking-plans");
+    owner.put(&path, json!({"items": [plan]})).await.expect(200);
+    let sku = json!({"name": "次卡", "price_fen": PRICE_FEN, "uses": 9, "booking": "required"});
+    let body = json!({"name": "护理", "kind": "redeem", "skus": [sku], "store_scope": {"all": true}});
+    let made = owner.post("/api/v1/merchant/products", body).await.expect(201);
+    let publish = format!("/api/v1/merchant/products/{}/publish", text(&made["id"]));
+    owner.post(&publish, json!({})).await.expect(200);
+    text(&made["skus"][0]["id"])
 }
 
 async fn product(owner: &Client) -> String {
