@@ -81,6 +81,8 @@ text_enum! {
     pub enum Capability {
         /// Prepare and confirm redemptions.
         Redeem = "redeem",
+        /// Decide on redemptions that others recorded after they happened, in their stores.
+        ApproveBackfill = "approve_backfill",
         /// Reverse any redemption of their stores until it matures, not only their own of the last minutes.
         ReverseAny = "reverse_any",
         /// Open or rest their store, and edit it.
@@ -129,6 +131,7 @@ impl Role {
             (
                 Self::Operator,
                 C::Redeem
+                | C::ApproveBackfill
                 | C::ReverseAny
                 | C::ManageStore
                 | C::CreateStore
@@ -144,6 +147,7 @@ impl Role {
             | (
                 Self::StoreManager,
                 C::Redeem
+                | C::ApproveBackfill
                 | C::ReverseAny
                 | C::ManageStore
                 | C::ManageStock
@@ -159,6 +163,7 @@ impl Role {
             | (
                 Self::Finance,
                 C::Redeem
+                | C::ApproveBackfill
                 | C::ReverseAny
                 | C::ManageStore
                 | C::CreateStore
@@ -183,7 +188,8 @@ impl Role {
             )
             | (
                 Self::Verifier,
-                C::ReverseAny
+                C::ApproveBackfill
+                | C::ReverseAny
                 | C::ManageStore
                 | C::CreateStore
                 | C::ManageProducts

@@ -135,6 +135,8 @@ ids! {
     BookingPlanId = "bpl";
     /// A redemption 核销: one confirmed request.
     RedemptionId = "rdm";
+    /// A backfill 补录: a redemption that was recorded later, or waits for approval.
+    BackfillId = "bkf";
     /// One use 次 of a voucher.
     UseId = "use";
     /// A request for a customer's consent.

@@ -4,6 +4,7 @@
 //! Time and entropy are arguments, so every rule can be tested as a table of cases.
 
 pub mod agreement;
+pub mod backfill;
 pub mod booking;
 pub mod catalog;
 pub mod code;

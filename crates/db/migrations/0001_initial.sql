@@ -16,6 +16,9 @@ CREATE TABLE merchants (
     cutoff_hour BIGINT NOT NULL CHECK (cutoff_hour BETWEEN 0 AND 23),
     order_ttl_s BIGINT NOT NULL CHECK (order_ttl_s BETWEEN 120 AND 86400),
     refund_hold_s BIGINT NOT NULL CHECK (refund_hold_s BETWEEN 0 AND 3600),
+    -- What one person may backfill alone in a day; a zero: nothing.
+    backfill_free_uses BIGINT NOT NULL DEFAULT 5 CHECK (backfill_free_uses >= 0),
+    backfill_free_fen BIGINT NOT NULL DEFAULT 20000 CHECK (backfill_free_fen >= 0),
     created_at BIGINT NOT NULL
 );
 
@@ -597,7 +600,7 @@ CREATE TABLE redemption_attempts (
     store_id UUID NOT NULL,
     staff_id UUID NOT NULL,
     device TEXT,
-    step TEXT NOT NULL CHECK (step IN ('prepare', 'confirm', 'reverse')),
+    step TEXT NOT NULL CHECK (step IN ('prepare', 'confirm', 'reverse', 'backfill')),
     method TEXT NOT NULL CHECK (method IN ('qr', 'code', 'order', 'consent', 'backfill', 'offline')),
     voucher_id UUID,
     code_last4 TEXT,
@@ -613,6 +616,45 @@ CREATE INDEX redemption_attempts_by_last4 ON redemption_attempts (merchant_id, c
 CREATE INDEX redemption_attempts_by_time ON redemption_attempts (merchant_id, at, id);
 CREATE INDEX redemption_attempts_by_store ON redemption_attempts (merchant_id, store_id, at, id);
 CREATE INDEX redemption_attempts_by_age ON redemption_attempts (at);
+
+-- ── backfills ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Redemptions that were recorded after they happened, and those that wait for a second person.
+CREATE TABLE backfills (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    staff_name TEXT NOT NULL,
+    device TEXT,
+    state TEXT NOT NULL CHECK (state IN ('Recorded', 'Pending', 'Approved', 'Rejected', 'Withdrawn')),
+    -- JSON: vouchers, how many uses of each, and how to name them to a person.
+    items TEXT NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    occurred_at BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    photo_url TEXT,
+    created_at BIGINT NOT NULL,
+    decided_by UUID,
+    decided_at BIGINT,
+    decision_note TEXT,
+    redemption_id UUID,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, redemption_id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, redemption_id) REFERENCES redemptions (merchant_id, id),
+    CHECK ((state IN ('Recorded', 'Approved')) = (redemption_id IS NOT NULL)),
+    CHECK ((state IN ('Approved', 'Rejected', 'Withdrawn')) = (decided_at IS NOT NULL AND decided_by IS NOT NULL)),
+    -- A second person decides; only who asked takes it back.
+    CHECK (decided_by IS NULL OR (state = 'Withdrawn') = (decided_by = staff_id)),
+    CHECK (occurred_at <= created_at)
+);
+CREATE INDEX backfills_by_time ON backfills (merchant_id, created_at, id);
+CREATE INDEX backfills_by_store ON backfills (merchant_id, store_id, created_at, id);
+CREATE INDEX backfills_by_staff ON backfills (merchant_id, staff_id, created_at) WHERE state = 'Recorded';
+CREATE INDEX backfills_pending ON backfills (merchant_id, store_id, created_at, id) WHERE state = 'Pending';
 
 -- ── commission ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

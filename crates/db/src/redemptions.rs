@@ -28,6 +28,8 @@ pub enum Method {
     Order,
     /// The customer's tap in their own app.
     Consent,
+    /// Recorded after it happened.
+    Backfill,
 }
 
 impl Method {
@@ -38,6 +40,7 @@ impl Method {
             Self::Code => "code",
             Self::Order => "order",
             Self::Consent => "consent",
+            Self::Backfill => "backfill",
         }
     }
 }
@@ -307,6 +310,7 @@ pub async fn get(c: &impl Conn, scope: &StoreScope, id: RedemptionId) -> Result<
             "code" => Method::Code,
             "order" => Method::Order,
             "consent" => Method::Consent,
+            "backfill" => Method::Backfill,
             _ => Method::Qr,
         },
         recorded_at: row.get("recorded_at")?,
@@ -373,7 +377,9 @@ pub struct RedemptionRow {
     pub quantity: i64,
     /// What they are worth.
     pub amount: Money,
-    /// When.
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
     pub at: Timestamp,
     /// Until when its verifier can undo it.
     pub undo_until: Timestamp,
@@ -392,6 +398,7 @@ impl FromRow for RedemptionRow {
             method: row.get("method")?,
             quantity: row.get("quantity")?,
             amount: row.get("amount_fen")?,
+            occurred_at: row.get("occurred_at")?,
             at: row.get("recorded_at")?,
             undo_until: row.get("undo_until")?,
             business_date: row.get("business_date")?,
@@ -429,6 +436,8 @@ pub struct Filter {
     pub voucher_id: Option<VoucherId>,
     /// One order.
     pub order_id: Option<OrderId>,
+    /// One way of showing the voucher.
+    pub method: Option<String>,
     /// At or after.
     pub from: Option<Timestamp>,
     /// Before.
@@ -464,6 +473,9 @@ pub async fn list(
             "SELECT 1 FROM uses u JOIN vouchers v ON v.merchant_id = u.merchant_id AND v.id = u.voucher_id
                     WHERE u.merchant_id = r.merchant_id AND u.redemption_id = r.id AND v.order_id = ?";
         and(&format!("EXISTS ({uses})"), order.value());
+    }
+    if let Some(method) = &filter.method {
+        and("r.method = ?", method.value());
     }
     if let Some(from) = filter.from {
         and("r.recorded_at >= ?", from.value());

@@ -1,5 +1,6 @@
 //! Between rows and the domain's types: reading columns and binding parameters without losing the type.
 
+use hexiao_core::backfill::BackfillState;
 use hexiao_core::booking::{BookingState, CancelReason};
 use hexiao_core::catalog::{ProductState, ReviewState, Role, StockMode};
 use hexiao_core::commission::CommissionState;
@@ -187,6 +188,7 @@ ids!(
     BookingId,
     BookingPlanId,
     RedemptionId,
+    BackfillId,
     UseId,
     ConsentId,
     MessageId,
@@ -235,6 +237,7 @@ texts!(
     CancelReason,
     UseState,
     ReservationState,
+    BackfillState,
     ReviewState,
     ProductState,
     Role,

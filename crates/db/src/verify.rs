@@ -224,6 +224,7 @@ fn type_id(table: &str, uuid: Uuid) -> String {
         "bookings" => id::BookingId::from_uuid(uuid).to_string(),
         // A slot belongs to its plan.
         "booking_plans" | "booking_slots" => id::BookingPlanId::from_uuid(uuid).to_string(),
+        "backfills" => id::BackfillId::from_uuid(uuid).to_string(),
         "redemptions" => id::RedemptionId::from_uuid(uuid).to_string(),
         // What a use earned belongs to that use.
         "uses" | "commission_entries" => id::UseId::from_uuid(uuid).to_string(),

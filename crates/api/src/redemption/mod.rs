@@ -1,6 +1,7 @@
 //! Vouchers and their redemption: customers show, staff redeem, headquarters look.
 
 mod attempts;
+mod backfill;
 mod customer;
 mod evidence;
 mod evidence_page;
@@ -18,6 +19,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(customer::routes())
         .merge(staff::routes())
+        .merge(backfill::routes())
         .merge(merchant::routes())
         .merge(attempts::routes())
         .merge(evidence::routes())

@@ -6,7 +6,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use hexiao_app::auth::StaffPrincipal;
 use hexiao_app::consent::{AskLookup, LookupBy};
-use hexiao_app::redeem::{Confirm, ConfirmItem, Input, Prepare, Prepared, PreparedVoucher};
+use hexiao_app::redeem::{
+    Confirm, ConfirmItem, Confirmed, Input, Prepare, Prepared, PreparedVoucher, RefusalView, Refused,
+};
 use hexiao_app::reverse::{Reverse, ReverseItem};
 use hexiao_core::booking::{BookingFacts, BookingState};
 use hexiao_core::catalog::Capability;
@@ -21,7 +23,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::views::{ConfirmedView, ItemResultView, RedemptionQuery, RedemptionView, device, list_view};
+use super::views::{
+    ConfirmAnswer, ConfirmedView, ItemResultView, PreviewView, RedemptionQuery, RedemptionView, device, list_view,
+};
 use crate::consent::ConsentAskedView;
 use crate::cursor::List;
 use crate::error::{ApiError, ApiResult};
@@ -40,7 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// What was scanned or typed, or what the customer agreed to: exactly one of them.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct InputBody {
+pub(super) struct InputBody {
     /// A signed ticket.
     qr: Option<Line<1, 400>>,
     /// Twelve digits; spaces are fine.
@@ -63,6 +67,16 @@ enum Given {
 }
 
 impl InputBody {
+    /// Something that can be shown without the customer: a ticket or a code.
+    pub(super) fn parse(self, path: &str) -> Result<Input, Refusal> {
+        match self.given() {
+            Ok(Given::Shown(input @ (Input::Qr(_) | Input::Code(_)))) => Ok(input),
+            Ok(Given::Shown(Input::Consent(_)) | Given::Lookup(_)) | Err(_) => {
+                Err(Refusal::field(path, "请提供 qr 或 code 其中一项"))
+            }
+        }
+    }
+
     fn given(self) -> Result<Given, Refusal> {
         let phone = |text: Line<1, 40>| {
             let last4 = PhoneLast4::parse(&text.0);
@@ -219,7 +233,7 @@ fn prepared_view(p: Prepared, now: hexiao_core::time::Timestamp) -> PreparedView
 }
 
 /// Someone who may redeem, at a store of theirs.
-fn at_store(staff: &StaffPrincipal, store_id: StoreId) -> Result<(), Refusal> {
+pub(super) fn at_store(staff: &StaffPrincipal, store_id: StoreId) -> Result<(), Refusal> {
     staff.require(Capability::Redeem)?;
     staff.require_store(store_id)
 }
@@ -271,18 +285,21 @@ struct ConfirmBody {
     /// `just_redeemed`, when prepare asked for attention.
     #[schema(value_type = Option<Vec<String>>)]
     acknowledge: Option<Vec<Attention>>,
+    /// Judges everything and answers 200 with what would come; writes nothing, and consumes neither key nor token.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Redeems. 409 with the reason when everything is refused; the results say why, item by item.
 #[utoipa::path(post, path = "/api/v1/staff/redemptions", tag = "staff", security(("bearer" = [])), request_body = ConfirmBody,
     params(("Idempotency-Key" = String, Header, description = "1–255 characters")),
-    responses((status = 201, body = ConfirmedView), (status = 200, body = ConfirmedView, description = "The same request had done it before")))]
+    responses((status = 201, body = ConfirmedView), (status = 200, body = ConfirmAnswer, description = "The same request had done it before, or a dry run")))]
 async fn confirm_redemption(
     State(state): State<ApiState>,
     Staff(staff): Staff,
     IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<ConfirmBody>,
-) -> ApiResult<(StatusCode, JsonBody<ConfirmedView>)> {
+) -> ApiResult<(StatusCode, JsonBody<ConfirmAnswer>)> {
     at_store(&staff, body.store_id)?;
     if body.items.len() > MAX_ITEMS {
         return Err(Refusal::field("items", format!("最多 {MAX_ITEMS} 张券")).into());
@@ -300,17 +317,40 @@ async fn confirm_redemption(
         acknowledge: body.acknowledge.unwrap_or_default(),
         key,
     };
+    if body.dry_run {
+        let preview = preview(state.app.preview_redemption(request).await?);
+        return Ok((StatusCode::OK, JsonBody(ConfirmAnswer::Preview(preview))));
+    }
     match state.app.confirm_redemption(request).await? {
         Ok(done) => {
             let status = if done.replayed { StatusCode::OK } else { StatusCode::CREATED };
-            Ok((status, JsonBody(ConfirmedView::of(done.answer, done.replayed))))
+            let done = ConfirmedView::of(done.answer, done.replayed);
+            Ok((status, JsonBody(ConfirmAnswer::Done(done))))
         }
-        Err(refused) => {
-            let results: Vec<ItemResultView> = refused.results.into_iter().map(Into::into).collect();
-            Err(ApiError::from(refused.refusal)
-                .with("results", serde_json::to_value(results).unwrap_or_default()))
-        }
+        Err(refused) => Err(refused_error(refused)),
     }
+}
+
+fn preview(verdict: Result<Confirmed, Refused>) -> PreviewView {
+    let (results, refusal) = match verdict {
+        Ok(done) => (done.answer.results, None),
+        Err(refused) => {
+            let view = RefusalView::from(&refused.refusal);
+            (refused.results, Some(RefusalBody::from(view)))
+        }
+    };
+    PreviewView {
+        dry_run: true,
+        would_redeem: refusal.is_none(),
+        results: results.into_iter().map(Into::into).collect(),
+        refusal,
+    }
+}
+
+/// The error of a redemption that was refused, with what became of its items.
+pub(super) fn refused_error(refused: Refused) -> ApiError {
+    let results: Vec<ItemResultView> = refused.results.into_iter().map(Into::into).collect();
+    ApiError::from(refused.refusal).with("results", serde_json::to_value(results).unwrap_or_default())
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -63,6 +63,28 @@ impl ConfirmedView {
     }
 }
 
+/// What a confirm would answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PreviewView {
+    /// Always true: nothing was written.
+    pub dry_run: bool,
+    /// Whether something would be redeemed.
+    pub would_redeem: bool,
+    /// Item by item; empty when the request itself would be refused.
+    pub results: Vec<ItemResultView>,
+    /// Why nothing would be redeemed.
+    #[schema(required)]
+    pub refusal: Option<RefusalBody>,
+}
+
+/// A confirm's answer: what it did, or with `dry_run` what it would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ConfirmAnswer {
+    Done(ConfirmedView),
+    Preview(PreviewView),
+}
+
 /// A redemption in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RedemptionView {
@@ -78,6 +100,8 @@ pub struct RedemptionView {
     pub quantity: i64,
     pub amount_fen: i64,
     pub items: Vec<RedemptionItemView>,
+    /// When it happened; before `at` where it was recorded later.
+    pub occurred_at: At,
     pub at: At,
     pub undo_until: At,
     pub business_date: String,
@@ -125,6 +149,8 @@ pub struct RedemptionQuery {
     voucher_id: Option<VoucherId>,
     #[param(value_type = Option<String>)]
     order_id: Option<OrderId>,
+    /// How the voucher was shown: qr, code, order, consent, backfill or offline.
+    method: Option<String>,
     /// At or after (RFC 3339 with zone).
     #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
@@ -144,6 +170,7 @@ impl RedemptionQuery {
             verifier_id: self.verifier_id,
             voucher_id: self.voucher_id,
             order_id: self.order_id,
+            method: self.method,
             from: self.from,
             to: self.to,
         };
@@ -172,6 +199,7 @@ pub async fn list_view(
         quantity: r.quantity,
         amount_fen: r.amount.as_fen(),
         items: items.remove(&r.id).unwrap_or_default().into_iter().map(Into::into).collect(),
+        occurred_at: at(r.occurred_at),
         at: at(r.at),
         undo_until: at(r.undo_until),
         business_date: r.business_date,

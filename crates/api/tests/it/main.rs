@@ -4,6 +4,7 @@
 
 mod agreements;
 mod auth;
+mod backfills;
 mod bad_bodies;
 mod bad_input;
 mod batches;

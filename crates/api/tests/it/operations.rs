@@ -466,6 +466,14 @@ fn withdrawal(ids: &Ids) -> Value {
     })
 }
 
+fn backfill(ids: &Ids) -> Value {
+    json!({
+        "store_id": ids["store"], "device_id": "till-1", "input": {"code": ids["code"]}, "quantity": 1,
+        "occurred_at": chrono::Utc::now().to_rfc3339(), "reason": "断网", "photo_url": "/media/a.png",
+        "acknowledge": ["just_redeemed"],
+    })
+}
+
 fn undo(ids: &Ids) -> Value {
     json!({"reason": "扫错了", "items": [{"voucher_id": ids["used_voucher"], "serials": [1]}]})
 }
@@ -489,6 +497,16 @@ fn counter() -> Vec<Operation> {
         post("/api/v1/staff/bookings/{called_off}/arrive", Staff(COUNTER), Missing),
         post("/api/v1/staff/bookings/{called_off}/cancel", Staff(MANAGERS), Missing)
             .with(|_| json!({"reason": "停电"})),
+        post("/api/v1/staff/redemptions/backfill", Staff(COUNTER), Missing).with(backfill),
+        get("/api/v1/staff/backfills", Staff(EVERYONE), Own),
+        get("/api/v1/merchant/backfills", Staff(EVERYONE), Own),
+        post("/api/v1/merchant/backfills/{backfill}/approve", Staff(MANAGERS), Missing),
+        post("/api/v1/merchant/backfills/{backfill}/reject", Staff(MANAGERS), Missing)
+            .with(|_| json!({"reason": "当天没有营业"})),
+        post("/api/v1/staff/backfills/{backfill}/withdraw", Staff(COUNTER), Missing),
+        get("/api/v1/merchant/backfill-policy", Staff(EVERYONE), Own),
+        op(Method::PUT, "/api/v1/merchant/backfill-policy", Staff(MERCHANDISERS), Own)
+            .with(|_| json!({"free_uses": 5, "free_amount_fen": 20000})),
         post("/api/v1/staff/redemptions/{redemption}/reverse", Staff(COUNTER), Missing).with(undo),
     ]
 }

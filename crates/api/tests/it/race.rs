@@ -3,6 +3,7 @@
 //! Every race runs on SQLite and on PostgreSQL in one process. Those for which a lock that lives in one process would
 //! be enough to pass run against two `hexiao serve` processes on one PostgreSQL database as well.
 
+mod backfill;
 mod bookings;
 mod daily_limit;
 mod dead_job;

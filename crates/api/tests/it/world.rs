@@ -40,6 +40,7 @@ impl World {
             "used_voucher",
             "refund",
             "redemption",
+            "backfill",
             "payment",
             "booked_voucher",
             "booking",
@@ -139,11 +140,13 @@ async fn trade(app: &TestApp, shop: &Shop, customer: &Client, verifier: &Client,
     let shown = app.voucher(customer, &voucher).await;
     let prepared = verifier.prepare(shop.store, &shown["qr"]).await.expect(200);
     let unpaid = app.order(customer, shop, 1).await.expect(201);
+    let backfill = waiting_backfill(app, shop, verifier, &shown).await;
     let number = customer.get(&format!("/api/v1/customer/orders/{}", bought.order)).await.expect(200);
     let input = json!({"store_id": shop.store, "input": {"order_number": number["number"]}});
     let asked = verifier.post("/api/v1/staff/redemptions/prepare", input).await.expect(202);
     ids.extend([
         ("consent", text(&asked["consent_request"]["id"])),
+        ("backfill", backfill),
         ("order", bought.order),
         ("payment", bought.out_trade_no),
         ("voucher", voucher),
@@ -202,6 +205,21 @@ async fn bookings(app: &TestApp, store: StoreId, customer: &Client, ids: &mut Id
     }
     ids.insert("booked_voucher", voucher);
     ids.insert("later_slot", hour(5));
+}
+
+/// A backfill that waits for a second person.
+async fn waiting_backfill(app: &TestApp, shop: &Shop, verifier: &Client, shown: &Value) -> String {
+    let policy = |uses: u32| json!({"free_uses": uses, "free_amount_fen": 20_000});
+    let owner = app.owner().await;
+    owner.put("/api/v1/merchant/backfill-policy", policy(0)).await.expect(200);
+    let body = json!({
+        "store_id": shop.store, "input": {"qr": shown["qr"]}, "reason": "断网",
+        "occurred_at": app.app.now().to_string(),
+    });
+    let path = "/api/v1/staff/redemptions/backfill";
+    let waits = verifier.post_key(path, "backfill", body).await.expect(202);
+    owner.put("/api/v1/merchant/backfill-policy", policy(5)).await.expect(200);
+    text(&waits["backfill"]["id"])
 }
 
 /// Makes it all.

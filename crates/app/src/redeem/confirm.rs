@@ -12,11 +12,11 @@ use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_db::redemptions::{self, Method};
 use hexiao_db::vouchers::{self, Loaded};
-use hexiao_db::{Tx, store_facts};
+use hexiao_db::{Conn, Tx, store_facts};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Confirmed, Refused, Verdict};
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::prepare::count_refusal;
 use super::token::{self, PrepareToken};
 use super::writes::{self, Act, Writes, redeem, refused_item, write};
@@ -83,6 +83,41 @@ impl App {
 }
 
 impl App {
+    /// What a confirm would answer: judged in the same way, but without locks, and nothing is written. Neither the
+    /// key nor the token is consumed.
+    pub async fn preview_redemption(&self, request: Confirm) -> Result<Verdict> {
+        if let Err(refusal) = check_items(&request.items) {
+            return Ok(Err(refusal.into()));
+        }
+        let (merchant, reader) = (request.staff.merchant(), self.db.reader());
+        let ids: Vec<VoucherId> = request.items.iter().map(|i| i.voucher_id).collect();
+        let mut vouchers = vouchers::load(reader, merchant, &ids, false).await?;
+        let now = self.now();
+        let request = std::slice::from_ref(&request);
+        let tokens = [token::open(&self.keys.seal, &request[0].prepare_token)];
+        let known = look_up(reader, merchant, request, &tokens).await?;
+        let staff = &request[0].staff;
+        let mut limits = match known.stores.get(&request[0].store_id) {
+            Some(store) if staff.limited => {
+                limits::look(reader, merchant, staff.staff_id, store.business_day.date(now)).await?
+            }
+            Some(_) | None => Limits::default(),
+        };
+        let mut scratch = Writes::default();
+        let mut verdict = match earlier(&request[0], &known, &[], &[])? {
+            Some(verdict) => verdict,
+            None => match admit(merchant, &request[0], tokens[0].as_ref(), &known, now) {
+                Ok((token, store)) => {
+                    let (vouchers, limits) = (&mut vouchers, &mut limits);
+                    decide_request(&request[0], token, store, vouchers, limits, &mut scratch, now)
+                }
+                Err(refusal) => Err(refusal.into()),
+            },
+        };
+        self.explain(merchant, request[0].store_id, &mut verdict).await?;
+        Ok(verdict)
+    }
+
     /// Says where else, in refusals that are about the place.
     pub(super) async fn explain(
         &self,
@@ -182,7 +217,7 @@ async fn confirm_redemptions(
 }
 
 async fn look_up(
-    tx: &Tx,
+    c: &impl Conn,
     merchant: MerchantScope,
     requests: &[Confirm],
     tokens: &[Result<PrepareToken, Reason>],
@@ -193,9 +228,9 @@ async fn look_up(
     stores.sort_unstable();
     stores.dedup();
     Ok(Known {
-        replays: redemptions::by_keys(tx, merchant, &keys).await?,
-        nonces: redemptions::nonces_used(tx, merchant, &nonces).await?,
-        stores: store_facts::of(tx, merchant, &stores).await?,
+        replays: redemptions::by_keys(c, merchant, &keys).await?,
+        nonces: redemptions::nonces_used(c, merchant, &nonces).await?,
+        stores: store_facts::of(c, merchant, &stores).await?,
     })
 }
 

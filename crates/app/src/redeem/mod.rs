@@ -1,6 +1,8 @@
 //! Redemption 核销: prepare (scan or type → what may be redeemed, how many, why not) and confirm (exactly once).
 
 mod answer;
+mod backfill;
+mod backfill_decide;
 mod booked;
 mod confirm;
 mod fuse;
@@ -11,6 +13,7 @@ mod token;
 mod writes;
 
 pub use answer::{Answer, Confirmed, ItemResult, RefusalView, Refused};
+pub use backfill::{Backfilled, RecordBackfill};
 pub use confirm::{Confirm, ConfirmItem};
 pub use fuse::AskWithdrawal;
 pub use nearest::NearestStore;

@@ -111,6 +111,18 @@ impl App {
         }
     }
 
+    /// The vouchers that were shown, for another way to redeem. A refusal is logged like one of a prepare.
+    pub(super) async fn find_logged(&self, request: &Prepare) -> Result<Vec<VoucherId>> {
+        match self.find(request, self.now()).await {
+            Ok(found) => Ok(found.vouchers),
+            Err(AppError::Refused(refusal)) => {
+                self.log_attempts(&[attempt(request, &refusal, self.now())]).await?;
+                Err(AppError::Refused(refusal))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn prepare(&self, request: &Prepare) -> Result<Prepared> {
         let merchant = request.staff.merchant();
         let reader = self.db.reader();

@@ -229,7 +229,7 @@ pub(super) fn attempts(asked: &Asked<'_>, verdict: &Verdict, now: Timestamp) -> 
         store_id: asked.store_id,
         staff_id: asked.staff.staff_id,
         device: asked.device.map(str::to_owned),
-        step: "confirm",
+        step: if asked.method == Method::Backfill { "backfill" } else { "confirm" },
         method: asked.method,
         voucher_id,
         code_last4: None,

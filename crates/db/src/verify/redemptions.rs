@@ -23,6 +23,21 @@ pub(super) fn checks() -> Vec<Check> {
             "A use was redeemed at the store and by the person of its redemption.",
             PLACE,
         ),
+        Check::sql(
+            "redemption_times",
+            "A redemption is recorded when it happens, later only where it says so; its uses happened with it.",
+            TIMES,
+        ),
+        Check::sql(
+            "redemption_backfill",
+            "A redemption that was recorded later has the backfill that says why, and no other has one.",
+            BACKFILL,
+        ),
+        Check::sql(
+            "backfill_redemption",
+            "A backfill that was redeemed is the redemption it names.",
+            BACKFILLED,
+        ),
         Check {
             name: "redemption_answers",
             what: "The answer of every redemption is JSON, so that it can be given again.",
@@ -43,6 +58,25 @@ const PLACE: &str = "
     SELECT 'uses' AS tbl, u.merchant_id, u.id, 'at another store or by another person than its redemption' AS detail
     FROM uses u JOIN redemptions r ON r.merchant_id = u.merchant_id AND r.id = u.redemption_id
     WHERE u.store_id <> r.store_id OR u.staff_id <> r.staff_id";
+
+const TIMES: &str = "
+    SELECT 'redemptions' AS tbl, r.merchant_id, r.id, 'by ' || r.method || ' at ' || r.occurred_at || ', recorded at ' || r.recorded_at AS detail
+    FROM redemptions r
+    WHERE r.occurred_at > r.recorded_at OR (r.occurred_at <> r.recorded_at AND r.method NOT IN ('backfill', 'offline'))
+    UNION ALL
+    SELECT 'uses' AS tbl, u.merchant_id, u.id, 'redeemed at ' || u.redeemed_at || ', its redemption at ' || r.occurred_at AS detail
+    FROM uses u JOIN redemptions r ON r.merchant_id = u.merchant_id AND r.id = u.redemption_id
+    WHERE u.redeemed_at <> r.occurred_at";
+
+const BACKFILL: &str = "
+    SELECT 'redemptions' AS tbl, r.merchant_id, r.id, 'by ' || r.method || CASE WHEN b.id IS NULL THEN ', without' ELSE ', with' END || ' a backfill' AS detail
+    FROM redemptions r LEFT JOIN backfills b ON b.merchant_id = r.merchant_id AND b.redemption_id = r.id
+    WHERE (r.method = 'backfill') <> (b.id IS NOT NULL)";
+
+const BACKFILLED: &str = "
+    SELECT 'backfills' AS tbl, b.merchant_id, b.id, b.quantity || ' uses at ' || b.occurred_at || '; redeemed were ' || r.quantity || ' at ' || r.occurred_at AS detail
+    FROM backfills b JOIN redemptions r ON r.merchant_id = b.merchant_id AND r.id = b.redemption_id
+    WHERE r.store_id <> b.store_id OR r.staff_id <> b.staff_id OR r.quantity <> b.quantity OR r.occurred_at <> b.occurred_at";
 
 const ANSWERS: &str = "
     SELECT merchant_id, id, answer FROM redemptions WHERE (merchant_id, id) > ($1, $2) ORDER BY merchant_id, id LIMIT $3";

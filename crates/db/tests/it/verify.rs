@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::{
-    BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId, LineId, LockId,
+    BackfillId, BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId, LineId, LockId,
     MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId,
     VoucherId,
 };
@@ -83,6 +83,7 @@ fn type_id(table: &str, name: &str) -> String {
         "uses" | "commission_entries" => text::<UseId>(name),
         "commission_rules" => text::<CommissionRuleId>(name),
         "webhook_deliveries" => text::<DeliveryId>(name),
+        "backfills" => text::<BackfillId>(name),
         "refunds" => text::<RefundId>(name),
         "consent_requests" => text::<ConsentId>(name),
         "jobs" => text::<JobId>(name),

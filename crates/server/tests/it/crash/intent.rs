@@ -22,6 +22,8 @@ pub enum What {
     CancelBooking,
     Withdraw,
     Tap,
+    Backfill,
+    Approve,
 }
 
 /// A request, with the key under which it is repeated.
@@ -54,8 +56,8 @@ impl InFlight {
 
 impl Intent {
     pub fn new(what: What, who: &Client, path: String, body: Value) -> Self {
-        let key = (!matches!(what, What::Close | What::Tap | What::CancelBooking))
-            .then(|| uuid::Uuid::now_v7().to_string());
+        let key = !matches!(what, What::Close | What::Tap | What::CancelBooking | What::Approve);
+        let key = key.then(|| uuid::Uuid::now_v7().to_string());
         Self { what, who: who.clone(), path, key, body }
     }
 
@@ -99,6 +101,9 @@ impl Intent {
             }
             What::Withdraw => pick(&["id", "amount_fen", "items", "state"]),
             What::Tap => pick(&["id", "state", "redemption"]),
+            What::Backfill | What::Approve => {
+                json!([answer["backfill"]["id"], answer["redemption"]["id"], answer["redemption"]["results"]])
+            }
         }
     }
 }
@@ -116,7 +121,7 @@ impl Sent {
         let replayed = match intent.what {
             What::Order | What::Refund | What::Book | What::Reschedule => again.status == 200,
             What::Confirm => again.status == 200 && again.body["replayed"] == json!(true),
-            What::Reverse => again.body["replayed"] == json!(true),
+            What::Reverse | What::Backfill | What::Approve => again.body["replayed"] == json!(true),
             What::Pay
             | What::Close
             | What::Withdraw

@@ -43,8 +43,9 @@ struct Before {
 /// One of everything that can be under way.
 async fn before(world: &World) -> Before {
     let customer = world.customer("顾客").await;
-    let bought = join_all((0..11).map(|_| world.bought(&customer))).await;
-    let [once, twice, undone, whole, rest, ended, matured, reminded, back, fused, looked_at] = &bought[..]
+    let bought = join_all((0..13).map(|_| world.bought(&customer))).await;
+    let [once, twice, undone, whole, rest, ended, matured, reminded, back, fused, looked_at, later, waiting] =
+        &bought[..]
     else {
         unreachable!()
     };
@@ -69,6 +70,9 @@ async fn before(world: &World) -> Before {
         World::refund(&customer, &rest.0),
         world.order(&customer),
     ];
+    let waits = world.backfill(&customer, &waiting.1, 2).await.repeat().await.body;
+    requests.push(world.backfill(&customer, &later.1, 1).await);
+    requests.push(world.approve(&text(&waits["backfill"]["id"])));
     let mut late_payers = Vec::new();
     for _ in 0..2 {
         let order = text(&world.order(&customer).repeat().await.body["id"]);
@@ -101,6 +105,8 @@ async fn before(world: &World) -> Before {
         (back.1.clone(), 0, 0),
         (fused.1.clone(), 1, 0),
         (looked_at.1.clone(), 0, 0),
+        (later.1.clone(), 1, 0),
+        (waiting.1.clone(), 2, 0),
     ];
     let time = Time {
         ended: ended.1.clone(),
@@ -267,6 +273,10 @@ points! {
     confirm_after_commit: "confirm.after_commit",
     reverse_before_commit: "reverse.before_commit",
     reverse_after_commit: "reverse.after_commit",
+    backfill_before_commit: "backfill.before_commit",
+    backfill_after_commit: "backfill.after_commit",
+    backfill_approve_before_commit: "backfill_approve.before_commit",
+    backfill_approve_after_commit: "backfill_approve.after_commit",
     refund_before_commit: "refund.before_commit",
     refund_after_commit: "refund.after_commit",
     refund_submit_before_call: "refund_submit.before_call",

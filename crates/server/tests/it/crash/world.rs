@@ -43,6 +43,7 @@ pub struct Time {
 pub struct World {
     pub sim: SimHandle,
     pub verifier: Client,
+    pub owner: Client,
     pub store: StoreId,
     sku: String,
     /// Of nine uses, at a booked time.
@@ -73,6 +74,7 @@ impl World {
         let mut world = Self {
             sim,
             verifier: nobody.clone(),
+            owner: nobody.clone(),
             store: StoreId::from_uuid(uuid::Uuid::nil()),
             sku: String::new(),
             booked_sku: String::new(),
@@ -88,6 +90,10 @@ impl World {
         world.booked_sku = booked_product(&owner, world.store).await;
         let staff = json!({"name": "小李", "phone": VERIFIER, "password": PASSWORD, "role": "verifier", "store_ids": [world.store]});
         owner.post("/api/v1/merchant/staff", staff).await.expect(201);
+        // One use is recorded later by its verifier alone, a second one waits for somebody else.
+        let alone = json!({"free_uses": 1, "free_amount_fen": 100_000_000});
+        owner.put("/api/v1/merchant/backfill-policy", alone).await.expect(200);
+        world.owner = owner;
         world.verifier = sign_in(&nobody, VERIFIER).await;
         let events = ["redemption.created", "redemption.reversed", "voucher.issued", "refund.succeeded"];
         let webhook = json!({"name": "ERP", "url": world.receiver.url, "events": events});
@@ -237,6 +243,22 @@ impl World {
             _ => ("cancel", json!({})),
         };
         Intent::new(what, customer, format!("{BOOKINGS}/{booking}/{verb}"), body)
+    }
+
+    /// Recording later what was redeemed of a voucher.
+    pub async fn backfill(&self, customer: &Client, voucher: &str, quantity: u32) -> Intent {
+        let shown = customer.get(&format!("/api/v1/customer/vouchers/{voucher}")).await.expect(200);
+        let body = json!({
+            "store_id": self.store, "input": {"qr": shown["qr"]}, "quantity": quantity, "reason": "断网",
+            "occurred_at": chrono::Utc::now().to_rfc3339(),
+        });
+        Intent::new(What::Backfill, &self.verifier, "/api/v1/staff/redemptions/backfill".to_owned(), body)
+    }
+
+    /// Approving what was recorded later.
+    pub fn approve(&self, backfill: &str) -> Intent {
+        let path = format!("/api/v1/merchant/backfills/{backfill}/approve");
+        Intent::new(What::Approve, &self.owner, path, json!({}))
     }
 
     /// What the verifier's prepare of a scanned voucher is asked.
