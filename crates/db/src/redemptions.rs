@@ -437,7 +437,7 @@ pub struct Filter {
     /// One order.
     pub order_id: Option<OrderId>,
     /// One way of showing the voucher.
-    pub method: Option<String>,
+    pub method: Option<Method>,
     /// At or after.
     pub from: Option<Timestamp>,
     /// Before.
@@ -474,8 +474,8 @@ pub async fn list(
                     WHERE u.merchant_id = r.merchant_id AND u.redemption_id = r.id AND v.order_id = ?";
         and(&format!("EXISTS ({uses})"), order.value());
     }
-    if let Some(method) = &filter.method {
-        and("r.method = ?", method.value());
+    if let Some(method) = filter.method {
+        and("r.method = ?", method.as_str().value());
     }
     if let Some(from) = filter.from {
         and("r.recorded_at >= ?", from.value());

@@ -6,7 +6,7 @@ use hexiao_core::scope::{MerchantScope, StoreScope};
 use hexiao_core::time::Timestamp;
 use hexiao_db::Conn;
 use hexiao_db::page::PageRequest;
-use hexiao_db::redemptions::{self, Filter, RedemptionItem, RedemptionRow};
+use hexiao_db::redemptions::{self, Filter, Method, RedemptionItem, RedemptionRow};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -149,8 +149,9 @@ pub struct RedemptionQuery {
     voucher_id: Option<VoucherId>,
     #[param(value_type = Option<String>)]
     order_id: Option<OrderId>,
-    /// How the voucher was shown: qr, code, order, consent, backfill or offline.
-    method: Option<String>,
+    /// How the voucher was shown: qr, code, order or backfill.
+    #[param(value_type = Option<String>)]
+    method: Option<Method>,
     /// At or after (RFC 3339 with zone).
     #[param(value_type = Option<String>)]
     from: Option<Timestamp>,

@@ -268,7 +268,7 @@ fn wrong_values(name: &str) -> &'static [&'static str] {
             &["", "yesterday", "2026-10-01", "2026-10-01T00:00:00", "1790000000", "2026-13-01T00:00:00Z"]
         }
         "date" => &["", "yesterday", "2026-13-01", "2026-02-30", "2026-10-01T00:00:00Z", "１"],
-        "tab" | "state" | "list" => &["", "zzz", "PAID", "unpaid,closed"],
+        "tab" | "state" | "list" | "method" | "kind" => &["", "zzz", "PAID", "unpaid,closed"],
         "low" | "resting" => &["", "1", "yes", "TRUE"],
         "lat" | "lng" => &["", "x", "NaN", "inf", "181", "-181", "1e400", "0x1"],
         "city" | "q" | "number" => &["%00", "a%0Ab", "a%E2%80%AEb"],

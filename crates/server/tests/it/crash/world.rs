@@ -93,7 +93,7 @@ impl World {
         // One use is recorded later by its verifier alone, a second one waits for somebody else.
         let alone = json!({"free_uses": 1, "free_amount_fen": 100_000_000});
         owner.put("/api/v1/merchant/backfill-policy", alone).await.expect(200);
-        world.owner = owner;
+        world.owner = owner.clone();
         world.verifier = sign_in(&nobody, VERIFIER).await;
         let events = ["redemption.created", "redemption.reversed", "voucher.issued", "refund.succeeded"];
         let webhook = json!({"name": "ERP", "url": world.receiver.url, "events": events});
