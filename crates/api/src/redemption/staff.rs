@@ -24,7 +24,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::views::{
-    ConfirmAnswer, ConfirmedView, ItemResultView, PreviewView, RedemptionQuery, RedemptionView, device, list_view,
+    ConfirmAnswer, ConfirmedView, ItemResultView, PreviewView, RedemptionQuery, RedemptionView, device,
+    list_view,
 };
 use crate::consent::ConsentAskedView;
 use crate::cursor::List;

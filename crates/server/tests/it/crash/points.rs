@@ -72,7 +72,7 @@ async fn before(world: &World) -> Before {
     ];
     let waits = world.backfill(&customer, &waiting.1, 2).await.repeat().await.body;
     requests.push(world.backfill(&customer, &later.1, 1).await);
-    requests.push(world.approve(&text(&waits["backfill"]["id"])));
+    requests.push(world.approve_backfill(&text(&waits["backfill"]["id"])));
     let mut late_payers = Vec::new();
     for _ in 0..2 {
         let order = text(&world.order(&customer).repeat().await.body["id"]);

@@ -256,7 +256,7 @@ impl World {
     }
 
     /// Approving what was recorded later.
-    pub fn approve(&self, backfill: &str) -> Intent {
+    pub fn approve_backfill(&self, backfill: &str) -> Intent {
         let path = format!("/api/v1/merchant/backfills/{backfill}/approve");
         Intent::new(What::Approve, &self.owner, path, json!({}))
     }
