@@ -15,7 +15,7 @@ const fn case(check: &'static str, table: &'static str, row: &'static str, sql: 
 
 /// Says that it was redeemed at another time than it was.
 const BACKFILL: &str = "INSERT INTO backfills (merchant_id, id, store_id, staff_id, staff_name, state, items, quantity, amount_fen, occurred_at, reason, created_at, redemption_id)
-    VALUES ({merchant}, {bf}, {store}, {staff}, 'V', 'Recorded', '[]', 2, 400, 29, '', 30, {r1})";
+    VALUES ({merchant}, {bf}, {store}, {staff}, 'V', 'Recorded', '[]', 2, 400, 28, '', 30, {r1})";
 
 /// Nobody knew of a first use when its end was written.
 const BEGIN_BY_USE: &str = r#"UPDATE redemption_rules SET body = '{"uses":5,"validity":{"days":1,"activate_within_days":1},"stores":"all","binding":"any_in_scope","refund":"none","zone":"Asia/Shanghai"}'"#;
@@ -138,14 +138,14 @@ pub const CASES: &[Case] = &[
     case("voucher_amount", "vouchers", "v2", "UPDATE vouchers SET amount_fen = 1001 WHERE id = {v2}"),
     case("voucher_customer", "vouchers", "v1", "UPDATE vouchers SET customer_id = {other} WHERE id = {v1}"),
     case("voucher_rule", "vouchers", "v1", "UPDATE vouchers SET rule_id = 8 WHERE id = {v1}"),
-    case("redemption_times", "redemptions", "r1", "UPDATE redemptions SET occurred_at = 29 WHERE id = {r1}"),
+    case("redemption_times", "redemptions", "r1", "UPDATE redemptions SET occurred_at = 28 WHERE id = {r1}"),
     case(
         "redemption_times",
         "redemptions",
         "r1",
         "UPDATE redemptions SET occurred_at = 31, method = 'backfill' WHERE id = {r1}",
     ),
-    case("redemption_times", "uses", "u1", "UPDATE uses SET redeemed_at = 29 WHERE id = {u1}"),
+    case("redemption_times", "uses", "u1", "UPDATE uses SET redeemed_at = 28 WHERE id = {u1}"),
     case(
         "redemption_backfill",
         "redemptions",

@@ -60,7 +60,7 @@ INSERT INTO vouchers (merchant_id, id, order_id, line_id, unit_no, customer_id, 
     ({merchant}, {v2}, {o1}, {l1}, 2, {customer}, {store}, {product}, {sku}, 'P', 'K', 'Live', 5, 1, 2, 1, 0, 0, 0, 1000, 7, 20, 900, {#code2}, 1, {#code2}, '0002', 1, 0, 20),
     ({merchant}, {v5}, {o5}, {l5}, 1, {customer}, {store}, {product}, {sku}, 'P', 'K', 'Live', 1, 0, 0, 0, 1, 0, 0, 500, 7, 20, 900, {#code5}, 1, {#code5}, '0005', 1, 0, 20);
 INSERT INTO redemptions (merchant_id, id, store_id, staff_id, staff_name, method, idempotency_key, fingerprint, prepare_nonce, answer, quantity, amount_fen, occurred_at, recorded_at, undo_until, business_date)
-    VALUES ({merchant}, {r1}, {store}, {staff}, 'V', 'qr', 'k1', {#print}, {#nonce}, '{}', 2, 400, 30, 30, 40, '2026-11-23');
+    VALUES ({merchant}, {r1}, {store}, {staff}, 'V', 'qr', 'k1', {#print}, {#nonce}, '{}', 2, 400, 29, 29, 40, '2026-11-23');
 INSERT INTO uses (merchant_id, id, voucher_id, serial, redemption_id, store_id, staff_id, state, amount_fen, redeemed_at, business_date, matures_at, reversed_at) VALUES
     ({merchant}, {u1}, {v1}, 1, {r1}, {store}, {staff}, 'Done', 200, 29, '2026-11-23', 200, NULL),
     ({merchant}, {u2}, {v1}, 2, {r1}, {store}, {staff}, 'Reversed', 200, 29, '2026-11-23', 200, 35);
