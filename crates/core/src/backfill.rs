@@ -188,6 +188,7 @@ mod tests {
                 stores: StoreSet::All,
                 binding: Binding::AnyInScope,
                 refund: RefundPolicy::AnyTime,
+                on_expiry: None,
                 zone: day.zone,
             },
             amount: Money::fen(300),
