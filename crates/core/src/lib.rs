@@ -37,5 +37,6 @@ pub mod stock;
 pub mod text;
 pub mod ticket;
 pub mod time;
+pub mod typing;
 pub mod voucher;
 pub mod webhook;

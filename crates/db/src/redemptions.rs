@@ -8,6 +8,7 @@ use hexiao_core::money::Money;
 use hexiao_core::reason::Refusal;
 use hexiao_core::scope::{MerchantScope, StoreScope, Stores};
 use hexiao_core::time::{BusinessDate, Timestamp};
+use hexiao_core::typing::WrongCodes;
 use hexiao_core::voucher::UseState;
 
 use crate::page::{Cursor, Page, PageRequest};
@@ -271,17 +272,31 @@ pub async fn insert_attempts(tx: &Tx, attempts: &[Attempt]) -> Result<()> {
     sql::insert(tx, "redemption_attempts", rows).await
 }
 
-/// How many wrong codes a member of staff typed since an instant: the lockout survives a restart.
+/// Wrong codes that were typed since an instant by a member of staff, with a device and at a store: lockouts survive
+/// a restart.
 pub async fn wrong_codes_since(
     c: &impl Conn,
     merchant: MerchantScope,
     staff: StaffId,
+    store: StoreId,
+    device: Option<&str>,
     since: Timestamp,
-) -> Result<i64> {
-    let text =
-        "SELECT COUNT(*) AS n FROM redemption_attempts WHERE merchant_id = $1 AND staff_id = $2 AND at >= $3
-                AND step = 'prepare' AND method = 'code' AND reason = 'not_found'";
-    sql::row(c, text, params![merchant.merchant_id(), staff, since]).await?.map_or(Ok(0), |r| r.get("n"))
+) -> Result<WrongCodes> {
+    const WRONG: &str = "step = 'prepare' AND method = 'code' AND reason = 'not_found'";
+    let text = format!(
+        "SELECT COUNT(*) AS n FROM redemption_attempts WHERE merchant_id = $1 AND staff_id = $2 AND at >= $3 AND {WRONG}"
+    );
+    let own = sql::row(c, &text, params![merchant.merchant_id(), staff, since]).await?;
+    let text = format!(
+        "SELECT COUNT(*) AS n, COUNT(CASE WHEN device = $4 THEN 1 END) AS here FROM redemption_attempts
+         WHERE merchant_id = $1 AND store_id = $2 AND at >= $3 AND {WRONG}"
+    );
+    let all = sql::row(c, &text, params![merchant.merchant_id(), store, since, device]).await?;
+    Ok(WrongCodes {
+        of_staff: own.map_or(Ok(0), |r| r.get("n"))?,
+        of_device: all.as_ref().map_or(Ok(0), |r| r.get("here"))?,
+        of_store: all.as_ref().map_or(Ok(0), |r| r.get("n"))?,
+    })
 }
 
 /// A redemption's own data, for undoing it.

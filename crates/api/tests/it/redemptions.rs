@@ -184,6 +184,48 @@ on_both!(a_mistyped_code_is_told_from_an_unknown_one_and_searching_is_stopped, |
     app.verify().await;
 });
 
+on_both!(a_store_whose_staff_search_together_is_stopped, |app| async {
+    let customer = app.customer("小王").await;
+    let shop = app.shop(3, 100, None).await;
+    let away = app.store("徐家汇店").await;
+    let bought = app.buy(&customer, &shop, 1).await;
+    let shown = app.voucher(&customer, &bought.vouchers[0]).await;
+    let code = text(&shown["code"]);
+    let typed = async |who: &Client, store: StoreId, code: &str, device: &str| {
+        let body = json!({"store_id": store, "device_id": device, "input": {"code": code}});
+        who.post("/api/v1/staff/redemptions/prepare", body).await
+    };
+    let unknown = hexiao_core::code::VoucherCode::from_entropy([7; 16]);
+    // One device passes from hand to hand: nine of the first, six of the second.
+    let mut verifiers = Vec::new();
+    for _ in 0..5 {
+        verifiers.push(app.verifier(&[shop.store, away]).await);
+    }
+    for (n, times) in [(0, 9), (1, 6)] {
+        for _ in 0..times {
+            refused(&typed(&verifiers[n], shop.store, unknown.digits(), "till").await, 404, "not_found", "");
+        }
+    }
+    refused(&typed(&verifiers[1], shop.store, code, "till").await, 429, "rate_limited", "");
+    typed(&verifiers[1], shop.store, code, "phone").await.expect(200);
+    // Others go on with their own, until the store has had enough of it.
+    for (n, times) in [(2, 9), (3, 6)] {
+        for _ in 0..times {
+            let device = format!("phone-{n}");
+            refused(&typed(&verifiers[n], shop.store, unknown.digits(), &device).await, 404, "not_found", "");
+        }
+    }
+    let stopped = typed(&verifiers[4], shop.store, code, "phone-4").await;
+    refused(&stopped, 429, "rate_limited", "");
+    assert!(text(&stopped.body["error"]["message"]).starts_with("本店输错券码次数过多"));
+    // Scanning goes on there, and typing elsewhere.
+    verifiers[4].prepare(shop.store, &shown["qr"]).await.expect(200);
+    typed(&verifiers[4], away, code, "phone-4").await.expect(200);
+    app.advance(seconds(601));
+    typed(&verifiers[4], shop.store, code, "phone-4").await.expect(200);
+    app.verify().await;
+});
+
 on_both!(where_and_when_it_can_be_used, |app| async {
     let (owner, customer) = (app.owner().await, app.customer("小王").await);
     let (home, away) = (app.store("人民广场店").await, app.store("徐家汇店").await);

@@ -9,6 +9,7 @@ use hexiao_core::redeem::{Attention, PREPARE_TOKEN_S, StoreFacts, decide, least,
 use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::ticket::{Ticket, TicketError, TicketKind};
 use hexiao_core::time::Timestamp;
+use hexiao_core::typing::{WINDOW_MINUTES, check_typing};
 use hexiao_db::customers::{self, Customer};
 use hexiao_db::redemptions::{self, Attempt, Method};
 use hexiao_db::vouchers::{self, Loaded};
@@ -22,10 +23,6 @@ use crate::auth::StaffPrincipal;
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::keys::{entropy, new_id};
-
-/// Wrong codes within the window that stop a member of staff from typing more: a search of the code space must fail.
-const MAX_WRONG_CODES: i64 = 10;
-const WRONG_CODE_WINDOW_MINUTES: i64 = 10;
 
 /// What the verifier scanned or typed.
 #[derive(Clone)]
@@ -196,17 +193,13 @@ impl App {
         let merchant = request.staff.merchant();
         match &request.input {
             Input::Code(text) => {
-                let since = now.minus(Duration::minutes(WRONG_CODE_WINDOW_MINUTES));
-                let wrong =
-                    redemptions::wrong_codes_since(self.db.reader(), merchant, request.staff.staff_id, since)
-                        .await?;
-                if wrong >= MAX_WRONG_CODES {
-                    return Err(Refusal::with_message(
-                        Reason::RateLimited,
-                        "输错券码次数过多，请 10 分钟后再试，或改用扫码",
-                    )
-                    .into());
-                }
+                let since = now.minus(Duration::minutes(WINDOW_MINUTES));
+                let (staff, device) = (request.staff.staff_id, request.device.as_deref());
+                let reader = self.db.reader();
+                let store = request.store_id;
+                check_typing(
+                    redemptions::wrong_codes_since(reader, merchant, staff, store, device, since).await?,
+                )?;
                 let code = VoucherCode::parse(text).map_err(|e| match e {
                     CodeError::CheckDigit => Refusal::new(Reason::BadCheckDigit),
                     CodeError::Malformed => Refusal::field("input.code", "券码是 12 位数字"),
