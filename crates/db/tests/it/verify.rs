@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::{
-    BackfillId, BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId, LineId, LockId,
-    MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId, StockId, UseId,
-    VoucherId,
+    BackfillId, BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId,
+    LineId, LockId, MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId,
+    StockId, UseId, VoucherId,
 };
 use hexiao_core::split::use_value_fen;
 use hexiao_db::sql::NewRow;
