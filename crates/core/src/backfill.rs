@@ -189,11 +189,13 @@ mod tests {
                 binding: Binding::AnyInScope,
                 refund: RefundPolicy::AnyTime,
                 on_expiry: None,
+                booking: crate::rule::BookingRule::None,
                 zone: day.zone,
             },
             amount: Money::fen(300),
             taken: BTreeSet::new(),
             recent: vec![],
+            bookings: vec![],
         };
         let store = StoreFacts { store_id, in_use: true, resting: true, day };
         let judge = |v: &VoucherFacts, when: &str, n| {
