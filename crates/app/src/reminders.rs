@@ -68,7 +68,7 @@ async fn remind(
     let orders: Vec<OrderId> = due.iter().map(|o| o.id).collect();
     let mut of_order: HashMap<OrderId, Vec<Ending>> = HashMap::new();
     let endings = reminders::vouchers(tx, merchant, &orders).await?;
-    let rules = vouchers::rules(tx, merchant, &endings.iter().map(|e| e.rule_id).collect::<Vec<_>>()).await?;
+    let rules = catalog::rules(tx, merchant, endings.iter().map(|e| e.rule_id)).await?;
     for ending in endings {
         of_order.entry(ending.order_id).or_default().push(ending);
     }

@@ -14,7 +14,7 @@ use hexiao_core::voucher::{Counters, VoucherState};
 use hexiao_db::merchants::Merchant;
 use hexiao_db::orders::{Line, Order};
 use hexiao_db::vouchers::{self, Voucher};
-use hexiao_db::{DbError, Tx};
+use hexiao_db::{DbError, Tx, catalog};
 
 use crate::context::App;
 use crate::error::{AppError, Result};
@@ -30,7 +30,7 @@ pub(crate) async fn issue_vouchers(
     lines: &[Line],
     now: Timestamp,
 ) -> Result<BTreeMap<OrderId, Vec<(Timestamp, bool)>>> {
-    let rules = vouchers::rules(tx, merchant, &lines.iter().map(|l| l.rule_id).collect::<Vec<_>>()).await?;
+    let rules = catalog::rules(tx, merchant, lines.iter().map(|l| l.rule_id)).await?;
     let by_id: BTreeMap<OrderId, &Order> = orders.iter().map(|o| (o.id, *o)).collect();
     let units: i64 = lines.iter().map(|l| i64::from(l.quantity)).sum();
     let mut codes = fresh_codes(app, tx, merchant, usize::try_from(units).unwrap_or(0)).await?;

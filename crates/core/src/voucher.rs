@@ -87,13 +87,17 @@ pub struct Counters {
 impl Counters {
     /// Uses that can be redeemed, refunded or locked now.
     pub fn free(self) -> u32 {
-        let taken = self.used
+        self.total.saturating_sub(self.taken())
+    }
+
+    /// Uses that are gone or kept by somebody.
+    pub fn taken(self) -> u32 {
+        self.used
             + self.locked_refund
             + self.locked_booking
             + self.refunded
             + self.transferred
-            + self.forfeited;
-        self.total.saturating_sub(taken)
+            + self.forfeited
     }
 }
 

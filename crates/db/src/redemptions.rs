@@ -1,6 +1,6 @@
 //! Redemptions, their uses, and refused attempts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hexiao_core::id::{MerchantId, OrderId, RecordId, RedemptionId, StaffId, StoreId, UseId, VoucherId};
 use hexiao_core::limit::Spent;
@@ -14,7 +14,7 @@ use hexiao_core::voucher::UseState;
 use crate::page::{Cursor, Page, PageRequest};
 use crate::pool::{Conn, Result, Tx};
 use crate::row::{FromRow, Param, Row};
-use crate::sql::{JsonType, bytes_set, for_update, id_set, in_bytes, in_ids, json_rows, json_table};
+use crate::sql::{JsonType, for_update, id_set, in_ids, json_rows, json_table};
 use crate::{new_row, params, sql, stores};
 
 /// How the voucher was shown.
@@ -170,6 +170,26 @@ pub async fn spent_on(
     row.map_or(Ok(Spent::default()), |r| Ok(Spent { uses: r.get("uses")?, amount: r.get("amount")? }))
 }
 
+/// What a request to redeem brings that works once.
+#[derive(Debug, Clone, Copy)]
+pub struct Once<'a> {
+    /// By whom.
+    pub staff_id: StaffId,
+    /// Its idempotency key.
+    pub key: &'a str,
+    /// Of the prepared scan, if that could be read.
+    pub nonce: Option<&'a [u8; 16]>,
+}
+
+/// What was redeemed before under the key or with the scan of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The redemption that the verifier's key made.
+    pub replay: Option<Replay>,
+    /// Whether a redemption consumed the scan.
+    pub scan_used: bool,
+}
+
 /// What a key was used for before.
 #[derive(Debug, Clone)]
 pub struct Replay {
@@ -180,48 +200,69 @@ pub struct Replay {
 }
 
 #[derive(serde::Serialize)]
-struct KeyRow<'a> {
+struct OnceRow<'a> {
+    n: usize,
     staff_id: String,
     idempotency_key: &'a str,
+    nonce: Option<String>,
 }
 
-/// The redemptions behind verifiers' keys, where there are some.
-pub async fn by_keys(
+/// Which of the requests were redeemed before, by their position.
+pub async fn seen<'a>(
     c: &impl Conn,
     merchant: MerchantScope,
-    keys: &[(StaffId, &str)],
-) -> Result<HashMap<(StaffId, String), Replay>> {
+    requests: &[Once<'a>],
+) -> Result<HashMap<usize, Seen>> {
     use hexiao_core::id::Id as _;
-    let rows: Vec<KeyRow<'_>> = keys
-        .iter()
-        .map(|(staff, key)| KeyRow { staff_id: staff.uuid().simple().to_string(), idempotency_key: key })
-        .collect();
-    let columns = [("staff_id", JsonType::Uuid), ("idempotency_key", JsonType::Text)];
+    let row = |(n, r): (usize, Once<'a>)| OnceRow {
+        n,
+        staff_id: r.staff_id.uuid().simple().to_string(),
+        idempotency_key: r.key,
+        nonce: r.nonce.map(sql::hex),
+    };
+    let rows: Vec<OnceRow<'a>> = requests.iter().copied().enumerate().map(row).collect();
+    let columns = [
+        ("n", JsonType::Int),
+        ("staff_id", JsonType::Uuid),
+        ("idempotency_key", JsonType::Text),
+        ("nonce", JsonType::Bytes),
+    ];
+    // Sub-selects, because a join may be planned for a table that is still empty and kept when it no longer is.
     let text = format!(
-        "SELECT r.staff_id, r.idempotency_key, r.fingerprint, r.answer FROM {} JOIN redemptions r
-         ON r.merchant_id = q.merchant_id AND r.staff_id = q.staff_id AND r.idempotency_key = q.idempotency_key",
-        json_table(c, 2, "q", &columns)
+        "SELECT n, by_key, by_scan FROM (
+           SELECT q.n,
+             (SELECT r.id FROM redemptions r WHERE r.merchant_id = q.merchant_id AND r.staff_id = q.staff_id AND r.idempotency_key = q.idempotency_key) AS by_key,
+             (SELECT r.id FROM redemptions r WHERE r.merchant_id = q.merchant_id AND r.prepare_nonce = q.nonce) AS by_scan
+           FROM {}{}) x WHERE by_key IS NOT NULL OR by_scan IS NOT NULL",
+        json_table(c, 2, "q", &columns),
+        sql::apart(c)
     );
     let found = sql::rows(c, &text, vec![merchant.merchant_id().value(), json_rows(&rows)]).await?;
-    let replay = |r: &Row| {
-        let replay = Replay { fingerprint: r.get("fingerprint")?, answer: r.get("answer")? };
-        Ok(((r.get("staff_id")?, r.get("idempotency_key")?), replay))
-    };
-    found.iter().map(replay).collect()
+    let mut seen = HashMap::new();
+    for row in found {
+        let n: u32 = row.get("n")?;
+        let by_scan: Option<RedemptionId> = row.get("by_scan")?;
+        let replay = match row.get::<Option<RedemptionId>>("by_key")? {
+            Some(id) => replay(c, merchant, id).await?,
+            None => None,
+        };
+        if let Ok(n) = usize::try_from(n) {
+            seen.insert(n, Seen { replay, scan_used: by_scan.is_some() });
+        }
+    }
+    Ok(seen)
 }
 
-/// Which of these prepared scans were consumed.
-pub async fn nonces_used(
-    c: &impl Conn,
-    merchant: MerchantScope,
-    nonces: &[[u8; 16]],
-) -> Result<HashSet<Vec<u8>>> {
-    let text = format!(
-        "SELECT prepare_nonce FROM redemptions WHERE merchant_id = $1 AND prepare_nonce {}",
-        in_bytes(c, 2)
-    );
-    let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), bytes_set(nonces)]).await?;
-    rows.iter().map(|r| r.get("prepare_nonce")).collect()
+async fn replay(c: &impl Conn, merchant: MerchantScope, id: RedemptionId) -> Result<Option<Replay>> {
+    let text = "SELECT fingerprint, answer FROM redemptions WHERE merchant_id = $1 AND id = $2";
+    let Some(row) = sql::row(c, text, params![merchant.merchant_id(), id]).await? else { return Ok(None) };
+    Ok(Some(Replay { fingerprint: row.get("fingerprint")?, answer: row.get("answer")? }))
+}
+
+/// Whether something was redeemed with this scan.
+pub async fn scan_used(c: &impl Conn, merchant: MerchantScope, nonce: &[u8; 16]) -> Result<bool> {
+    let text = "SELECT id FROM redemptions WHERE merchant_id = $1 AND prepare_nonce = $2";
+    Ok(sql::row(c, text, params![merchant.merchant_id(), nonce.to_vec()]).await?.is_some())
 }
 
 /// A refused attempt.

@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use serde::Serialize;
 
+use crate::arrays;
 use crate::pool::{Conn, DbError, Result, Tx};
 use crate::row::{FromRow, Row, json_text};
 
@@ -62,10 +63,10 @@ macro_rules! new_row {
     ($($column:ident: $value:expr),* $(,)?) => { vec![$((stringify!($column), $crate::row::Param::value(&$value))),*] };
 }
 
-/// Parameters of one statement. Both databases take far more, but sqlx looks SQLite's up by name one by one.
-const MAX_PARAMS: usize = 2_000;
+/// Rows of one statement: bounds the text of its parameters.
+const MAX_ROWS: usize = 1_000;
 
-/// Inserts rows that have the same columns, in as few statements as the databases' limits allow.
+/// Inserts rows that have the same columns.
 pub async fn insert(tx: &Tx, table: &str, rows: Vec<NewRow>) -> Result<()> {
     insert_with(tx, table, rows, "").await.map(|_| ())
 }
@@ -76,25 +77,48 @@ pub async fn insert_one(tx: &Tx, table: &str, row: NewRow) -> Result<()> {
 }
 
 /// Inserts rows with an `ON CONFLICT …` clause; how many rows it hit.
+///
+/// The text is the same for one row and for many, so that the databases prepare it once: on SQLite the rows are one
+/// JSON parameter, on PostgreSQL each column is an array.
 pub async fn insert_with(tx: &Tx, table: &str, rows: Vec<NewRow>, conflict: &str) -> Result<u64> {
     let Some(first) = rows.first() else { return Ok(0) };
-    let columns: Vec<&str> = first.iter().map(|(name, _)| *name).collect();
-    let width = columns.len();
-    let head = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
+    let text = insert_text(tx, table, first, conflict)?;
     let mut hit = 0;
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let chunk: Vec<NewRow> = rows.by_ref().take((MAX_PARAMS / width).max(1)).collect();
-        let tuple = |n: usize| {
-            let marks: Vec<String> = (1..=width).map(|i| format!("${}", n * width + i)).collect();
-            format!("({})", marks.join(", "))
+    for chunk in rows.chunks(MAX_ROWS) {
+        let values = match tx.backend() {
+            DbBackend::Sqlite => vec![arrays::rows_as_json(chunk)?.into()],
+            _ => arrays::columns_as_arrays(chunk)?,
         };
-        let tuples: Vec<String> = (0..chunk.len()).map(tuple).collect();
-        let text = format!("{head}{} {conflict}", tuples.join(", "));
-        let values = chunk.into_iter().flatten().map(|(_, value)| value).collect();
         hit += execute(tx, &text, values).await?;
     }
     Ok(hit)
+}
+
+fn insert_text(tx: &Tx, table: &str, row: &NewRow, conflict: &str) -> Result<String> {
+    let columns: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
+    let columns = columns.join(", ");
+    let each = row.iter().enumerate();
+    Ok(match tx.backend() {
+        DbBackend::Sqlite => {
+            let part = |(n, (_, value)): (usize, &(&str, Value))| match value {
+                Value::Uuid(_) | Value::Bytes(_) => format!("unhex(value->>{n})"),
+                _ => format!("value->>{n}"),
+            };
+            let parts: Vec<String> = each.map(part).collect();
+            // Without the WHERE, SQLite takes ON CONFLICT for the condition of a join.
+            format!(
+                "INSERT INTO {table} ({columns}) SELECT {} FROM json_each($1) WHERE true {conflict}",
+                parts.join(", ")
+            )
+        }
+        _ => {
+            let part = |(n, (name, value)): (usize, &(&str, Value))| {
+                Ok(format!("${}::text::{}[]", n + 1, arrays::type_of(name, value)?))
+            };
+            let parts: Vec<String> = each.map(part).collect::<Result<_>>()?;
+            format!("INSERT INTO {table} ({columns}) SELECT * FROM unnest({}) {conflict}", parts.join(", "))
+        }
+    })
 }
 
 /// Locks the rows read, where the writer itself is not the lock. `NO KEY`: no locked row is deleted or gets another
@@ -141,8 +165,12 @@ pub fn in_bytes(c: &impl Conn, param: usize) -> String {
 
 /// The parameter for [`in_bytes`]: hexadecimal as PostgreSQL writes it, `\x0123`.
 pub fn bytes_set<T: AsRef<[u8]>>(values: impl IntoIterator<Item = T>) -> Value {
-    let hex = |bytes: T| format!("\\x{}", HEXLOWER.encode(bytes.as_ref()));
     json_text(&values.into_iter().map(hex).collect::<Vec<_>>()).into()
+}
+
+/// Bytes as PostgreSQL writes them: `\\x0123`.
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    format!("\\x{}", HEXLOWER.encode(bytes.as_ref()))
 }
 
 /// Ends a sub-select that PostgreSQL must run by itself. Merged into the statement, its `merchant_id = $1` would hold
@@ -159,6 +187,8 @@ pub fn apart(c: &impl Conn) -> &'static str {
 pub enum JsonType {
     /// 32 hex digits.
     Uuid,
+    /// `\\x` and hex digits.
+    Bytes,
     /// A number.
     Int,
     /// A text.
@@ -175,6 +205,7 @@ pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, Js
         DbBackend::Sqlite => {
             let part = |(name, kind): &(&str, JsonType)| match kind {
                 JsonType::Uuid => format!("unhex(value->>'{name}') AS {name}"),
+                JsonType::Bytes => format!("unhex(substr(value->>'{name}', 3)) AS {name}"),
                 JsonType::Int | JsonType::Text => format!("value->>'{name}' AS {name}"),
             };
             let columns: Vec<String> = columns.iter().map(part).collect();
@@ -187,6 +218,7 @@ pub fn json_table(c: &impl Conn, param: usize, alias: &str, columns: &[(&str, Js
         _ => {
             let part = |(name, kind): &(&str, JsonType)| match kind {
                 JsonType::Uuid => format!("{name} uuid"),
+                JsonType::Bytes => format!("{name} bytea"),
                 JsonType::Int => format!("{name} bigint"),
                 JsonType::Text => format!("{name} text"),
             };

@@ -1,6 +1,6 @@
 //! Vouchers: what was bought, as rights to uses.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use hexiao_core::id::{
     CustomerId, LineId, LockId, MerchantId, OrderId, ProductId, RefundId, SkuId, StoreId, VoucherId,
@@ -12,13 +12,14 @@ use hexiao_core::rule::RedemptionRule;
 use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::time::Timestamp;
 use hexiao_core::voucher::{Counters, LockState, VoucherState};
+use sea_orm::DbBackend;
 use serde::Serialize;
 
 use crate::page::{Cursor, Page, PageRequest};
-use crate::pool::{Conn, Result, Tx};
+use crate::pool::{Conn, DbError, Result, Tx};
 use crate::row::{FromRow, Param, Row, json_text};
 use crate::sql::{JsonType, bytes_set, for_update, id_set, in_bytes, in_ids, json_rows, json_table};
-use crate::{bookings, expiry, new_row, params, sql};
+use crate::{bookings, catalog, expiry, new_row, params, sql};
 
 /// A voucher.
 #[derive(Debug, Clone)]
@@ -167,47 +168,68 @@ pub async fn load(
     ids: &[VoucherId],
     lock: bool,
 ) -> Result<BTreeMap<VoucherId, Loaded>> {
-    let lock = if lock { for_update(c, "v") } else { String::new() };
-    let set = in_ids(c, 2);
-    let values = || vec![merchant.merchant_id().value(), id_set(ids)];
-    let text =
-        format!("SELECT v.* FROM vouchers v WHERE v.merchant_id = $1 AND v.id {set} ORDER BY v.id{lock}");
-    let rows: Vec<Voucher> = sql::list(c, &text, values()).await?;
+    // PostgreSQL reads the row again that it has waited for, but what is joined to it may be older than the lock.
+    let apart = lock && c.backend() != DbBackend::Sqlite;
+    let order_state = if apart {
+        "NULL AS order_state"
+    } else {
+        "(SELECT o.state FROM orders o WHERE o.merchant_id = v.merchant_id AND o.id = v.order_id) AS order_state"
+    };
     let text = format!(
-        "SELECT v.id, o.state AS order_state, s.name AS store_name, r.body AS rule
-         FROM (SELECT * FROM vouchers WHERE merchant_id = $1 AND id {set}{}) v
-         JOIN orders o ON o.merchant_id = v.merchant_id AND o.id = v.order_id
-         JOIN stores s ON s.merchant_id = v.merchant_id AND s.id = v.store_id
-         JOIN redemption_rules r ON r.merchant_id = v.merchant_id AND r.id = v.rule_id",
-        sql::apart(c)
+        "SELECT v.*, {order_state},
+           (SELECT s.name FROM stores s WHERE s.merchant_id = v.merchant_id AND s.id = v.store_id) AS store_name
+         FROM vouchers v WHERE v.merchant_id = $1 AND v.id {} ORDER BY v.id{}",
+        in_ids(c, 2),
+        if lock { for_update(c, "v") } else { String::new() }
     );
-    let mut context: BTreeMap<VoucherId, (OrderState, String, RedemptionRule)> = BTreeMap::new();
-    for row in sql::rows(c, &text, values()).await? {
-        context.insert(row.get("id")?, (row.get("order_state")?, row.get("store_name")?, row.json("rule")?));
-    }
-    let mut taken = taken_serials(c, merchant, ids).await?;
-    let loaded = rows.into_iter().filter_map(|voucher| {
-        let (order_state, chosen_store_name, rule) = context.remove(&voucher.id)?;
+    let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), id_set(ids)]).await?;
+    let found: Vec<Voucher> = rows.iter().map(Voucher::from_row).collect::<Result<_>>()?;
+    let states = if apart { order_states(c, merchant, &found).await? } else { HashMap::new() };
+    let rules = catalog::rules(c, merchant, found.iter().map(|v| v.rule_id)).await?;
+    let touched: Vec<VoucherId> = found.iter().filter(|v| v.counters.taken() > 0).map(|v| v.id).collect();
+    let mut taken = taken_serials(c, merchant, &touched).await?;
+    let mut loaded = BTreeMap::new();
+    for (row, voucher) in rows.iter().zip(found) {
+        let order_state = match states.get(&voucher.order_id) {
+            Some(state) => *state,
+            None => row.get("order_state")?,
+        };
+        let rule = rules.get(&voucher.rule_id).ok_or_else(|| DbError::Corrupt {
+            column: "vouchers.rule_id".to_owned(),
+            detail: format!("no rule {}", voucher.rule_id),
+        })?;
         let (taken, recent) = taken.remove(&voucher.id).unwrap_or_default();
         let facts = VoucherFacts {
             state: voucher.state,
             counters: voucher.counters,
             order_state,
             chosen_store: voucher.store_id,
-            chosen_store_name,
+            chosen_store_name: row.get("store_name")?,
             valid_from: voucher.valid_from,
             valid_to: voucher.valid_to,
-            rule,
+            rule: RedemptionRule::clone(rule),
             amount: voucher.amount,
             taken,
             recent,
             bookings: Vec::new(),
         };
-        Some((voucher.id, Loaded { voucher, facts }))
-    });
-    let mut loaded = loaded.collect();
+        loaded.insert(voucher.id, Loaded { voucher, facts });
+    }
     bookings::attach(c, merchant, &mut loaded).await?;
     Ok(loaded)
+}
+
+async fn order_states(
+    c: &impl Conn,
+    merchant: MerchantScope,
+    vouchers: &[Voucher],
+) -> Result<HashMap<OrderId, OrderState>> {
+    let mut orders: Vec<OrderId> = vouchers.iter().map(|v| v.order_id).collect();
+    orders.sort_unstable();
+    orders.dedup();
+    let text = format!("SELECT id, state FROM orders WHERE merchant_id = $1 AND id {}", in_ids(c, 2));
+    let rows = sql::rows(c, &text, vec![merchant.merchant_id().value(), id_set(&orders)]).await?;
+    rows.iter().map(|r| Ok((r.get("id")?, r.get("state")?))).collect()
 }
 
 type Taken = BTreeMap<VoucherId, (BTreeSet<u32>, Vec<RecentUse>)>;
@@ -215,6 +237,9 @@ type Taken = BTreeMap<VoucherId, (BTreeSet<u32>, Vec<RecentUse>)>;
 /// Serials that are redeemed, locked or refunded (those of a booking that was redeemed are its uses), and the redemptions that stand.
 async fn taken_serials(c: &impl Conn, merchant: MerchantScope, ids: &[VoucherId]) -> Result<Taken> {
     let mut taken = Taken::new();
+    if ids.is_empty() {
+        return Ok(taken);
+    }
     let set = in_ids(c, 2);
     let values = || vec![merchant.merchant_id().value(), id_set(ids)];
     let text = format!(
@@ -534,20 +559,4 @@ pub async fn uses(c: &impl Conn, merchant: MerchantScope, voucher: VoucherId) ->
                 JOIN stores s ON s.merchant_id = u.merchant_id AND s.id = u.store_id
                 WHERE u.merchant_id = $1 AND u.voucher_id = $2 ORDER BY u.redeemed_at, u.serial LIMIT 2000";
     sql::list(c, text, params![merchant.merchant_id(), voucher]).await
-}
-
-/// Rules by id.
-pub async fn rules(
-    c: &impl Conn,
-    merchant: MerchantScope,
-    ids: &[i64],
-) -> Result<BTreeMap<i64, RedemptionRule>> {
-    let mut rules = BTreeMap::new();
-    for id in ids.iter().copied().collect::<BTreeSet<_>>() {
-        let text = "SELECT body FROM redemption_rules WHERE merchant_id = $1 AND id = $2";
-        if let Some(row) = sql::row(c, text, params![merchant.merchant_id(), id]).await? {
-            rules.insert(id, row.json("body")?);
-        }
-    }
-    Ok(rules)
 }

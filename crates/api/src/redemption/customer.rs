@@ -7,7 +7,7 @@ use hexiao_core::reason::Reason;
 use hexiao_core::rule::{Binding, RedemptionRule, StoreSet};
 use hexiao_core::voucher::voucher_status;
 use hexiao_db::vouchers::{self, CustomerFilter, Voucher};
-use hexiao_db::{merchants, store_facts};
+use hexiao_db::{catalog, merchants, store_facts};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -156,7 +156,7 @@ async fn get_voucher(
     let voucher = vouchers::of_customer(reader, customer.scope(), id).await?.ok_or(Reason::NotFound)?;
     let merchant = voucher.merchant();
     let owner = merchants::get(reader, merchant).await?.ok_or(Reason::NotFound)?;
-    let rules = vouchers::rules(reader, merchant, &[voucher.rule_id]).await?;
+    let rules = catalog::rules(reader, merchant, [voucher.rule_id]).await?;
     let rule = rules.get(&voucher.rule_id).ok_or(Reason::Internal)?;
     let shown = state.app.show_voucher(&owner, &voucher, rule)?;
     let store = store_facts::get(reader, merchant, voucher.store_id).await?.ok_or(Reason::Internal)?;

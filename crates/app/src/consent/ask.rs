@@ -228,9 +228,8 @@ async fn use_lookup(
     };
     let nonce =
         <[u8; 16]>::try_from(nonce.as_slice()).map_err(|_| AppError::Internal("stored nonce".to_owned()))?;
-    if redemptions::nonces_used(tx, merchant, &[nonce]).await?.is_empty() {
-        Ok((found, nonce))
-    } else {
-        Err(Refusal::with_message(Reason::TokenUsed, "这次同意已经核销过").into())
+    if redemptions::scan_used(tx, merchant, &nonce).await? {
+        return Err(Refusal::with_message(Reason::TokenUsed, "这次同意已经核销过").into());
     }
+    Ok((found, nonce))
 }

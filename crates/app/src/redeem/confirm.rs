@@ -3,9 +3,9 @@
 //! Read the set: vouchers locked in the order of their ids, then everything that decides, then the keys. Decide in
 //! core. Write the set: counters under their guard, uses, redemptions with their answer, events, books, outbox.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use hexiao_core::id::{StaffId, StoreId, VoucherId};
+use hexiao_core::id::{StoreId, VoucherId};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::redeem::{Allowed, Atomicity, Attention, MAX_ITEMS, StoreFacts, check_acknowledged, decide};
 use hexiao_core::scope::MerchantScope;
@@ -171,8 +171,8 @@ pub(super) fn check_items(items: &[ConfirmItem]) -> Result<(), Refusal> {
 
 /// What is read under the vouchers' locks, beside the vouchers.
 struct Known {
-    replays: HashMap<(StaffId, String), redemptions::Replay>,
-    nonces: HashSet<Vec<u8>>,
+    /// By the request's position.
+    seen: HashMap<usize, redemptions::Seen>,
     stores: HashMap<StoreId, store_facts::StoreFacts>,
 }
 
@@ -199,9 +199,9 @@ async fn confirm_redemptions(
     for (n, (request, token)) in requests.iter().zip(&tokens).enumerate() {
         // Keys are looked up under the locks, before the token is judged: a repeated confirm is answered even when
         // its token has expired meanwhile.
-        let verdict = match earlier(request, &known, &requests[..n], &verdicts)? {
+        let verdict = match earlier(n, requests, &known, &verdicts)? {
             Some(verdict) => verdict,
-            None => match admit(merchant, request, token.as_ref(), &known, now) {
+            None => match admit(merchant, (n, request), token.as_ref(), &known, now) {
                 Ok((token, store)) => {
                     decide_request(request, token, store, &mut vouchers, &mut limits, &mut writes, now)
                 }
@@ -222,14 +222,13 @@ async fn look_up(
     requests: &[Confirm],
     tokens: &[Result<PrepareToken, Reason>],
 ) -> Result<Known> {
-    let keys: Vec<(StaffId, &str)> = requests.iter().map(|r| (r.staff.staff_id, r.key.as_str())).collect();
-    let nonces: Vec<[u8; 16]> = tokens.iter().flatten().map(|token| token.nonce).collect();
+    let once: Vec<redemptions::Once<'_>> =
+        requests.iter().zip(tokens).map(|(request, token)| once(request, token.as_ref().ok())).collect();
     let mut stores: Vec<StoreId> = requests.iter().map(|r| r.store_id).collect();
     stores.sort_unstable();
     stores.dedup();
     Ok(Known {
-        replays: redemptions::by_keys(c, merchant, &keys).await?,
-        nonces: redemptions::nonces_used(c, merchant, &nonces).await?,
+        seen: redemptions::seen(c, merchant, &once).await?,
         stores: store_facts::of(c, merchant, &stores).await?,
     })
 }
@@ -250,16 +249,16 @@ async fn lock_limits(
     Limits::lock(tx, merchant, &wanted.collect()).await
 }
 
+fn once<'a>(request: &'a Confirm, token: Option<&'a PrepareToken>) -> redemptions::Once<'a> {
+    redemptions::Once { staff_id: request.staff.staff_id, key: &request.key, nonce: token.map(|t| &t.nonce) }
+}
+
 /// The verdict of the same key, in this batch or before it.
-fn earlier(
-    request: &Confirm,
-    known: &Known,
-    before: &[Confirm],
-    verdicts: &[Verdict],
-) -> Result<Option<Verdict>> {
+fn earlier(n: usize, requests: &[Confirm], known: &Known, verdicts: &[Verdict]) -> Result<Option<Verdict>> {
+    let request = &requests[n];
     let same_key =
         |other: &Confirm| other.staff.staff_id == request.staff.staff_id && other.key == request.key;
-    for (other, verdict) in before.iter().zip(verdicts) {
+    for (other, verdict) in requests[..n].iter().zip(verdicts) {
         if let (true, Ok(done)) = (same_key(other), verdict) {
             let same = fingerprint_of(other) == fingerprint_of(request);
             return Ok(Some(if same {
@@ -269,7 +268,7 @@ fn earlier(
             }));
         }
     }
-    let Some(replay) = known.replays.get(&(request.staff.staff_id, request.key.clone())) else {
+    let Some(replay) = known.seen.get(&n).and_then(|seen| seen.replay.as_ref()) else {
         return Ok(None);
     };
     if replay.fingerprint != fingerprint_of(request) {
@@ -287,7 +286,7 @@ fn fingerprint_of(request: &Confirm) -> [u8; 32] {
 /// The token and the store: what must be right before any voucher is looked at.
 fn admit<'k>(
     merchant: MerchantScope,
-    request: &Confirm,
+    (n, request): (usize, &Confirm),
     token: Result<&'k PrepareToken, &Reason>,
     known: &'k Known,
     now: Timestamp,
@@ -300,7 +299,7 @@ fn admit<'k>(
     if !fits {
         return Err(Reason::TokenMismatch.into());
     }
-    if known.nonces.contains(token.nonce.as_slice()) {
+    if known.seen.get(&n).is_some_and(|seen| seen.scan_used) {
         return Err(Reason::TokenUsed.into());
     }
     if token::expired(token, now) {

@@ -185,7 +185,7 @@ async fn admit(app: &App, tx: &Tx, request: &AskWithdrawal, now: Timestamp) -> R
     if !fits {
         return Err(Reason::TokenMismatch.into());
     }
-    if !redemptions::nonces_used(tx, merchant, &[token.nonce]).await?.is_empty() {
+    if redemptions::scan_used(tx, merchant, &token.nonce).await? {
         return Err(Reason::TokenUsed.into());
     }
     if token::expired(&token, now) {
@@ -346,11 +346,10 @@ async fn lock_refunds(tx: &Tx, merchant: MerchantScope, id: ConsentId) -> Result
 async fn nonce_of(tx: &Tx, merchant: MerchantScope, consent: &Consent) -> Result<[u8; 16]> {
     let bytes = consent.prepare_nonce.as_deref().unwrap_or_default();
     let nonce = <[u8; 16]>::try_from(bytes).map_err(|_| AppError::Internal("stored nonce".to_owned()))?;
-    if redemptions::nonces_used(tx, merchant, &[nonce]).await?.is_empty() {
-        Ok(nonce)
-    } else {
-        Err(Refusal::with_message(Reason::TokenUsed, "店员已经用这次扫码核销过，请重新发起").into())
+    if redemptions::scan_used(tx, merchant, &nonce).await? {
+        return Err(Refusal::with_message(Reason::TokenUsed, "店员已经用这次扫码核销过，请重新发起").into());
     }
+    Ok(nonce)
 }
 
 async fn earlier(

@@ -81,6 +81,8 @@ struct Found {
     vouchers: Vec<VoucherId>,
     /// A scan that exists already: the one that the customer agreed to.
     nonce: Option<[u8; 16]>,
+    /// The version that a voucher's ticket was signed for.
+    version: Option<i64>,
 }
 
 impl App {
@@ -110,14 +112,30 @@ impl App {
 
     /// The vouchers that were shown, for another way to redeem. A refusal is logged like one of a prepare.
     pub(super) async fn find_logged(&self, request: &Prepare) -> Result<Vec<VoucherId>> {
-        match self.find(request, self.now()).await {
-            Ok(found) => Ok(found.vouchers),
+        match self.find_fresh(request).await {
+            Ok(vouchers) => Ok(vouchers),
             Err(AppError::Refused(refusal)) => {
                 self.log_attempts(&[attempt(request, &refusal, self.now())]).await?;
                 Err(AppError::Refused(refusal))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Like [`Self::find`]; a ticket must be of the voucher's version.
+    async fn find_fresh(&self, request: &Prepare) -> Result<Vec<VoucherId>> {
+        let found = self.find(request, self.now()).await?;
+        if let Some(version) = found.version {
+            let merchant = request.staff.merchant();
+            let loaded = vouchers::load(self.db.reader(), merchant, &found.vouchers, false).await?;
+            let Some(first) = loaded.values().next() else {
+                return Err(self.nothing_found(request).await);
+            };
+            if first.voucher.version != version {
+                return Err(Reason::QrStale.into());
+            }
+        }
+        Ok(found.vouchers)
     }
 
     async fn prepare(&self, request: &Prepare) -> Result<Prepared> {
@@ -127,7 +145,13 @@ impl App {
         let store = store_facts::get(reader, merchant, request.store_id).await?.ok_or(Reason::NotFound)?;
         let found = self.find(request, now).await?;
         let loaded = vouchers::load(reader, merchant, &found.vouchers, false).await?;
-        let holder = loaded.values().next().map(|l| l.voucher.customer_id).ok_or(Reason::NotFound)?;
+        let Some(first) = loaded.values().next().map(|l| &l.voucher) else {
+            return Err(self.nothing_found(request).await);
+        };
+        if found.version.is_some_and(|version| version != first.version) {
+            return Err(Reason::QrStale.into());
+        }
+        let holder = first.customer_id;
         let customer =
             customers::get(reader, CustomerScope::of_session(holder)).await?.ok_or(Reason::NotFound)?;
         let staff = &request.staff;
@@ -209,13 +233,13 @@ impl App {
                 let id = vouchers::by_code(self.db.reader(), merchant, &hashes).await?;
                 let id =
                     id.ok_or_else(|| Refusal::with_message(Reason::NotFound, "没有这张券，请核对券码"))?;
-                Ok(Found { method: Method::Code, vouchers: vec![id], nonce: None })
+                Ok(Found { method: Method::Code, vouchers: vec![id], version: None, nonce: None })
             }
             Input::Qr(text) => self.find_by_ticket(request, text).await,
             Input::Consent(id) => {
                 let (vouchers, nonce) =
                     self.list_consented(&request.staff, request.store_id, *id, now).await?;
-                Ok(Found { method: Method::Consent, vouchers, nonce: Some(nonce) })
+                Ok(Found { method: Method::Consent, vouchers, version: None, nonce: Some(nonce) })
             }
         }
     }
@@ -227,29 +251,39 @@ impl App {
             TicketError::Malformed => Refusal::with_message(Reason::InvalidSignature, "这不是券码的二维码"),
             TicketError::UnknownKey(_) | TicketError::BadSignature => Refusal::new(Reason::InvalidSignature),
         })?;
-        let owner = merchants::get(reader, merchant).await?.ok_or(Reason::NotFound)?;
-        if ticket.merchant_tag != owner.tag {
-            return Err(Reason::InvalidSignature.into());
-        }
         match ticket.kind {
-            TicketKind::Voucher => {
-                let id = VoucherId::from_uuid(ticket.subject_id);
-                let loaded = vouchers::load(reader, merchant, &[id], false).await?;
-                let voucher = &loaded.get(&id).ok_or(Reason::NotFound)?.voucher;
-                if voucher.version != i64::from(ticket.version) {
-                    return Err(Reason::QrStale.into());
-                }
-                Ok(Found { method: Method::Qr, vouchers: vec![id], nonce: None })
-            }
+            TicketKind::Voucher => Ok(Found {
+                method: Method::Qr,
+                vouchers: vec![VoucherId::from_uuid(ticket.subject_id)],
+                version: Some(i64::from(ticket.version)),
+                nonce: None,
+            }),
             TicketKind::Order => {
                 let ids =
                     vouchers::ids_of_order(reader, merchant, OrderId::from_uuid(ticket.subject_id)).await?;
                 if ids.is_empty() {
+                    self.check_issuer(merchant, &ticket).await?;
                     return Err(Refusal::with_message(Reason::Unpaid, "该订单还没有可用的券").into());
                 }
-                Ok(Found { method: Method::Order, vouchers: ids, nonce: None })
+                Ok(Found { method: Method::Order, vouchers: ids, version: None, nonce: None })
             }
         }
+    }
+
+    /// Of a ticket that led to nothing: whether another merchant had issued it.
+    async fn check_issuer(&self, merchant: MerchantScope, ticket: &Ticket) -> Result<()> {
+        let owner = merchants::get(self.db.reader(), merchant).await?.ok_or(Reason::NotFound)?;
+        if ticket.merchant_tag == owner.tag { Ok(()) } else { Err(Reason::InvalidSignature.into()) }
+    }
+
+    async fn nothing_found(&self, request: &Prepare) -> AppError {
+        if let Input::Qr(text) = &request.input
+            && let Ok(ticket) = Ticket::parse_and_verify(text, &self.keys.ticket_verifiers)
+            && let Err(refused) = self.check_issuer(request.staff.merchant(), &ticket).await
+        {
+            return refused;
+        }
+        Reason::NotFound.into()
     }
 
     async fn log_attempts(&self, attempts: &[Attempt]) -> Result<()> {
