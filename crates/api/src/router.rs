@@ -34,13 +34,24 @@ pub struct HttpSettings {
     pub metrics_elsewhere: bool,
 }
 
-/// What handlers share.
+/// What handlers share. Each layer and handler has its own copy, so it is one pointer.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<Shared>);
+
+impl std::ops::Deref for ApiState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What there is once for all requests.
+pub struct Shared {
     /// The use cases.
     pub app: App,
     pub(crate) limiters: Limiters,
-    pub(crate) trusted_proxies: Arc<[IpNet]>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) metrics_elsewhere: bool,
 }
@@ -71,13 +82,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// The whole API.
 pub fn router(app: App, settings: HttpSettings, metrics: PrometheusHandle) -> Router {
-    let state = ApiState {
+    let state = ApiState(Arc::new(Shared {
         app,
         limiters: Limiters::new(settings.limits),
-        trusted_proxies: settings.trusted_proxies.into(),
+        trusted_proxies: settings.trusted_proxies,
         metrics,
         metrics_elsewhere: settings.metrics_elsewhere,
-    };
+    }));
     let (router, _) = routes().split_for_parts();
     let document = openapi();
     let limiters = state.limiters.clone();

@@ -384,10 +384,10 @@ CREATE TABLE order_events (
     device TEXT,
     note TEXT,
     at BIGINT NOT NULL,
-    PRIMARY KEY (merchant_id, id),
+    -- Read by order only.
+    PRIMARY KEY (merchant_id, order_id, id),
     FOREIGN KEY (merchant_id, order_id) REFERENCES orders (merchant_id, id)
 );
-CREATE INDEX order_events_by_order ON order_events (merchant_id, order_id, id);
 
 -- ── payments ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -925,10 +925,9 @@ CREATE TABLE ledger_transfers (
     business_date TEXT NOT NULL,
     at BIGINT NOT NULL,
     PRIMARY KEY (merchant_id, id),
-    UNIQUE (merchant_id, event, source_id, order_id),
+    UNIQUE (merchant_id, order_id, event, source_id),
     CHECK (debit <> credit)
 );
-CREATE INDEX ledger_by_order ON ledger_transfers (merchant_id, order_id, id);
 CREATE INDEX ledger_by_time ON ledger_transfers (merchant_id, at, id);
 
 -- ── what happens after a commit ────────────────────────────────────────────────────────────────────────────────────

@@ -187,7 +187,8 @@ async fn buy(
         app.settle_now(placed.merchant, sheet.payment_id).await.map_err(refused)?;
         let owner = merchants::get(app.db.reader(), placed.merchant).await?.context("merchant")?;
         for voucher in vouchers::of_order(app.db.reader(), placed.merchant, placed.order_id).await? {
-            let rules = hexiao_db::catalog::rules(app.db.reader(), placed.merchant, [voucher.rule_id]).await?;
+            let rules =
+                hexiao_db::catalog::rules(app.db.reader(), placed.merchant, [voucher.rule_id]).await?;
             let rule = rules.get(&voucher.rule_id).context("rule")?;
             let shown = app.show_voucher(&owner, &voucher, rule).map_err(refused)?;
             out.push(json!({"voucher_id": voucher.id, "staff": staff, "qr": shown.qr}));
