@@ -4,6 +4,7 @@
 //! crashes. Several vouchers of an order are one message.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use hexiao_core::expiry::ExpiryPolicy;
 use hexiao_core::id::{CustomerId, MerchantId, OrderId, StoreId};
@@ -13,7 +14,7 @@ use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 use hexiao_core::voucher::VoucherState;
 use hexiao_db::reminders::{self, DueOrder, Ending, Plan};
-use hexiao_db::{Tx, outbox, store_facts, vouchers};
+use hexiao_db::{Tx, catalog, outbox, store_facts};
 
 use crate::bulk::{self, Bulk};
 use crate::context::App;
@@ -100,7 +101,7 @@ async fn remind(
 fn look<'v>(
     order: &DueOrder,
     vouchers: &'v [Ending],
-    rules: &BTreeMap<i64, RedemptionRule>,
+    rules: &BTreeMap<i64, Arc<RedemptionRule>>,
     hours: Hours,
     now: Timestamp,
 ) -> (Plan, BTreeMap<CustomerId, Vec<&'v Ending>>) {
@@ -119,7 +120,7 @@ fn look<'v>(
         }
     }
     // Also of those that are used up: a use may be undone.
-    let moves = |v: &Ending| rules.get(&v.rule_id).is_some_and(RedemptionRule::end_moves);
+    let moves = |v: &Ending| rules.get(&v.rule_id).is_some_and(|rule| rule.end_moves());
     let remind_at = live.filter_map(|v| next_look(v.valid_to, moves(v), now, hours)).min();
     (Plan { order_id: order.id, remind_at, reminded_until: Some(now) }, messages)
 }
@@ -135,8 +136,8 @@ fn items(endings: &[&Ending], zone: chrono_tz::Tz) -> Vec<(String, i64, String)>
 }
 
 /// What becomes of all of them, if it is the same.
-fn common_policy(endings: &[&Ending], rules: &BTreeMap<i64, RedemptionRule>) -> Option<ExpiryPolicy> {
-    let mut policies = endings.iter().map(|e| rules.get(&e.rule_id).map(RedemptionRule::expiry_policy));
+fn common_policy(endings: &[&Ending], rules: &BTreeMap<i64, Arc<RedemptionRule>>) -> Option<ExpiryPolicy> {
+    let mut policies = endings.iter().map(|e| rules.get(&e.rule_id).map(|rule| rule.expiry_policy()));
     let first = policies.next()??;
     policies.all(|policy| policy == Some(first)).then_some(first)
 }

@@ -104,9 +104,9 @@ impl App {
             Some(_) | None => Limits::default(),
         };
         let mut scratch = Writes::default();
-        let mut verdict = match earlier(&request[0], &known, &[], &[])? {
+        let mut verdict = match earlier(0, request, &known, &[])? {
             Some(verdict) => verdict,
-            None => match admit(merchant, &request[0], tokens[0].as_ref(), &known, now) {
+            None => match admit(merchant, (0, &request[0]), tokens[0].as_ref(), &known, now) {
                 Ok((token, store)) => {
                     let (vouchers, limits) = (&mut vouchers, &mut limits);
                     decide_request(&request[0], token, store, vouchers, limits, &mut scratch, now)
