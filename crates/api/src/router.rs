@@ -16,8 +16,8 @@ use utoipa_scalar::{Scalar, Servable as _};
 use crate::error::ApiError;
 use crate::limits::{Limiters, Limits};
 use crate::{
-    agreement, auth, booking, catalog, commission, consent, document, job, machine, message, middleware,
-    notify, order, redemption, store, user, webhook,
+    agreement, auth, booking, catalog, commission, consent, device, document, job, machine, message,
+    middleware, notify, order, redemption, store, user, webhook,
 };
 
 /// The largest body we take. Pictures have their own limit when they come.
@@ -66,6 +66,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(booking::routes())
         .merge(consent::routes())
         .merge(user::routes())
+        .merge(device::routes())
         .merge(agreement::routes())
         .merge(message::routes())
         .merge(job::routes())

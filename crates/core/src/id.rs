@@ -103,6 +103,8 @@ ids! {
     StoreId = "str";
     /// A member of staff.
     StaffId = "stf";
+    /// A registered device of a member of staff.
+    DeviceId = "dev";
     /// A customer 用户.
     CustomerId = "cus";
     /// A sign-in session.

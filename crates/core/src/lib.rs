@@ -11,6 +11,7 @@ pub mod code;
 pub mod commission;
 pub mod consent;
 pub mod damm;
+pub mod device;
 pub mod expiry;
 pub mod geo;
 pub mod hours;

@@ -131,6 +131,8 @@ reasons! {
     ConsentDenied "consent_denied" 409 Customer false "顾客没有同意" "请改用扫码";
     ApprovalRequired "approval_required" 409 Staff false "需要第二人审批" "请店长审批";
     StaffForbidden "staff_forbidden" 403 Staff false "您不能在该门店核销" "请切换到您任职的门店";
+    DeviceRequired "device_required" 403 Staff false "请先登记这台设备" "请在“我的设备”中登记后再核销";
+    DeviceLimit "device_limit" 409 Staff false "登记的设备太多" "请先停用不再使用的设备";
     DeviceRevoked "device_revoked" 403 Staff false "设备已停用" "请联系管理员";
     LimitExceeded "limit_exceeded" 409 Staff false "超过您今天的核销上限" "请店长处理";
     TokenExpired "token_expired" 409 Staff false "核销确认已超时" "请重新扫码";

@@ -19,6 +19,8 @@ CREATE TABLE merchants (
     -- What one person may backfill alone in a day; a zero: nothing.
     backfill_free_uses BIGINT NOT NULL DEFAULT 5 CHECK (backfill_free_uses >= 0),
     backfill_free_fen BIGINT NOT NULL DEFAULT 20000 CHECK (backfill_free_fen >= 0),
+    -- Whether redeeming needs a registered device.
+    require_device BOOLEAN NOT NULL DEFAULT FALSE,
     created_at BIGINT NOT NULL
 );
 
@@ -111,6 +113,30 @@ CREATE TABLE staff_stores (
 );
 CREATE INDEX staff_stores_by_store ON staff_stores (merchant_id, store_id);
 
+-- ── devices ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- A verifier's phone. Its own key signs what it redeems without a network; the sessions opened on it end with it.
+CREATE TABLE devices (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    name TEXT NOT NULL,
+    platform TEXT NOT NULL CHECK (platform IN ('ios', 'android', 'harmony', 'desktop', 'other')),
+    public_key BYTEA NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Active', 'Revoked')),
+    created_at BIGINT NOT NULL,
+    -- When one of its sessions was last opened or continued.
+    seen_at BIGINT NOT NULL,
+    revoked_at BIGINT,
+    revoked_by UUID,
+    PRIMARY KEY (merchant_id, id),
+    UNIQUE (merchant_id, public_key),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    CHECK ((state = 'Revoked') = (revoked_at IS NOT NULL AND revoked_by IS NOT NULL))
+);
+CREATE INDEX devices_by_staff ON devices (merchant_id, staff_id, created_at, id);
+CREATE INDEX devices_by_time ON devices (merchant_id, created_at, id);
+
 -- ── people and sessions (platform-wide) ────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE customers (
@@ -139,11 +165,16 @@ CREATE TABLE sessions (
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     revoked_at BIGINT,
+    -- The registered device it was opened on.
+    device_id UUID,
     FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, device_id) REFERENCES devices (merchant_id, id),
+    CHECK (device_id IS NULL OR audience = 'staff'),
     CHECK ((audience = 'staff' AND staff_id IS NOT NULL AND merchant_id IS NOT NULL AND customer_id IS NULL)
         OR (audience = 'customer' AND customer_id IS NOT NULL AND staff_id IS NULL AND merchant_id IS NULL))
 );
 CREATE INDEX sessions_by_staff ON sessions (merchant_id, staff_id);
+CREATE INDEX sessions_by_device ON sessions (merchant_id, device_id) WHERE device_id IS NOT NULL;
 CREATE INDEX sessions_by_customer ON sessions (customer_id);
 CREATE INDEX sessions_expired ON sessions (expires_at);
 CREATE INDEX sessions_revoked ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;

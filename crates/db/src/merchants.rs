@@ -24,6 +24,8 @@ pub struct Merchant {
     pub order_ttl_s: i64,
     /// Seconds a one-tap refund waits before it is sent.
     pub refund_hold_s: i64,
+    /// Whether only registered devices may redeem.
+    pub require_device: bool,
 }
 
 impl FromRow for Merchant {
@@ -39,6 +41,7 @@ impl FromRow for Merchant {
             business_day: business_day(row)?,
             order_ttl_s: row.get("order_ttl_s")?,
             refund_hold_s: row.get("refund_hold_s")?,
+            require_device: row.get("require_device")?,
         })
     }
 }
@@ -86,7 +89,8 @@ pub async fn insert(tx: &Tx, merchant: &Merchant, now: Timestamp) -> Result<()> 
     let row = new_row! {
         id: merchant.id, tag: merchant.tag, name: &merchant.name, state: "Approved",
         zone: merchant.business_day.zone.name(), cutoff_hour: merchant.business_day.cutoff_hour,
-        order_ttl_s: merchant.order_ttl_s, refund_hold_s: merchant.refund_hold_s, created_at: now,
+        order_ttl_s: merchant.order_ttl_s, refund_hold_s: merchant.refund_hold_s,
+        require_device: merchant.require_device, created_at: now,
     };
     sql::insert_one(tx, "merchants", row).await
 }
@@ -110,6 +114,12 @@ pub async fn get(c: &impl Conn, merchant: MerchantScope) -> Result<Option<Mercha
 pub async fn set_refund_hold(tx: &Tx, merchant: MerchantScope, seconds: i64) -> Result<()> {
     let text = "UPDATE merchants SET refund_hold_s = $2 WHERE id = $1";
     sql::execute_exactly(tx, 1, "merchant", text, params![merchant.merchant_id(), seconds]).await
+}
+
+/// Sets whether only registered devices may redeem.
+pub async fn set_require_device(tx: &Tx, merchant: MerchantScope, required: bool) -> Result<()> {
+    let text = "UPDATE merchants SET require_device = $2 WHERE id = $1";
+    sql::execute_exactly(tx, 1, "merchant", text, params![merchant.merchant_id(), required]).await
 }
 
 /// Locks a merchant's row: what belongs to it as a whole is edited by one at a time.

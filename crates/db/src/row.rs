@@ -5,6 +5,7 @@ use hexiao_core::booking::{BookingState, CancelReason};
 use hexiao_core::catalog::{ProductState, ReviewState, Role, StockMode};
 use hexiao_core::commission::CommissionState;
 use hexiao_core::consent::{ConsentKind, ConsentState};
+use hexiao_core::device::{DevicePlatform, DeviceState};
 use hexiao_core::id::{self, Id};
 use hexiao_core::job::JobState;
 use hexiao_core::money::Money;
@@ -172,6 +173,7 @@ ids!(
     MerchantId,
     StoreId,
     StaffId,
+    DeviceId,
     CustomerId,
     SessionId,
     ProductId,
@@ -238,6 +240,8 @@ texts!(
     UseState,
     ReservationState,
     BackfillState,
+    DevicePlatform,
+    DeviceState,
     ReviewState,
     ProductState,
     Role,

@@ -1,6 +1,6 @@
 //! Sign-in sessions: what a refresh token opens and what an access token leans on.
 
-use hexiao_core::id::{CustomerId, MerchantId, SessionId, StaffId};
+use hexiao_core::id::{CustomerId, DeviceId, MerchantId, SessionId, StaffId};
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::Timestamp;
 
@@ -33,6 +33,10 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
+    /// The registered device it was opened on.
+    pub device_id: Option<DeviceId>,
+    /// Whether its merchant lets only registered devices redeem.
+    pub device_required: bool,
 }
 
 impl Session {
@@ -56,9 +60,14 @@ impl FromRow for Session {
             rotated_at: row.get("rotated_at")?,
             expires_at: row.get("expires_at")?,
             revoked_at: row.get("revoked_at")?,
+            device_id: row.get("device_id")?,
+            device_required: row.get::<Option<bool>>("device_required")?.unwrap_or_default(),
         })
     }
 }
+
+const COLUMNS: &str =
+    "s.*, (SELECT m.require_device FROM merchants m WHERE m.id = s.merchant_id) AS device_required";
 
 /// Opens a session.
 pub async fn insert(
@@ -82,13 +91,13 @@ pub async fn insert(
 
 /// A session by its id, for an access token whose signature was verified.
 pub async fn get(c: &impl Conn, id: SessionId) -> Result<Option<Session>> {
-    sql::find(c, "SELECT * FROM sessions WHERE id = $1", params![id]).await
+    sql::find(c, &format!("SELECT {COLUMNS} FROM sessions s WHERE s.id = $1"), params![id]).await
 }
 
 /// The session whose current or previous refresh token has this hash, locked.
 pub async fn lock_by_refresh_hash(tx: &Tx, hash: [u8; 32]) -> Result<Option<Session>> {
     let text = format!(
-        "SELECT * FROM sessions s WHERE refresh_hash = $1 OR previous_refresh_hash = $1{}",
+        "SELECT {COLUMNS} FROM sessions s WHERE s.refresh_hash = $1 OR s.previous_refresh_hash = $1{}",
         for_update(tx, "s")
     );
     sql::find(tx, &text, params![hash]).await
@@ -124,6 +133,30 @@ pub async fn revoke_of_staff(tx: &Tx, merchant: MerchantScope, staff: StaffId, n
         "UPDATE sessions SET revoked_at = $3 WHERE merchant_id = $1 AND staff_id = $2 AND revoked_at IS NULL";
     sql::execute(tx, text, params![merchant.merchant_id(), staff, now]).await?;
     Ok(())
+}
+
+/// Notes that a member's session is used on one of their devices; or on none any more.
+pub async fn set_device(
+    tx: &Tx,
+    merchant: MerchantScope,
+    id: SessionId,
+    staff: StaffId,
+    device: Option<DeviceId>,
+) -> Result<()> {
+    let text = "UPDATE sessions SET device_id = $4 WHERE id = $2 AND merchant_id = $1 AND staff_id = $3 AND revoked_at IS NULL";
+    sql::execute_exactly(tx, 1, "session", text, params![merchant.merchant_id(), id, staff, device]).await
+}
+
+/// Ends all sessions of a device; which.
+pub async fn revoke_of_device(
+    tx: &Tx,
+    merchant: MerchantScope,
+    device: DeviceId,
+    now: Timestamp,
+) -> Result<Vec<SessionId>> {
+    let text = "UPDATE sessions SET revoked_at = $3 WHERE merchant_id = $1 AND device_id = $2 AND revoked_at IS NULL RETURNING id";
+    let rows = sql::rows(tx, text, params![merchant.merchant_id(), device, now]).await?;
+    rows.iter().map(|r| r.get("id")).collect()
 }
 
 /// Deletes some sessions that were ended or expired before an instant; how many. Their tokens mean nothing any more.

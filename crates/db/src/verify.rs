@@ -9,6 +9,7 @@
 mod bookings;
 mod commission;
 mod consents;
+mod devices;
 mod ledger;
 mod operations;
 mod orders;
@@ -148,6 +149,7 @@ fn all() -> Vec<Check> {
     checks.extend(operations::checks());
     checks.extend(commission::checks());
     checks.extend(webhooks::checks());
+    checks.extend(devices::checks());
     checks
 }
 
@@ -224,6 +226,7 @@ fn type_id(table: &str, uuid: Uuid) -> String {
         "bookings" => id::BookingId::from_uuid(uuid).to_string(),
         // A slot belongs to its plan.
         "booking_plans" | "booking_slots" => id::BookingPlanId::from_uuid(uuid).to_string(),
+        "devices" => id::DeviceId::from_uuid(uuid).to_string(),
         "backfills" => id::BackfillId::from_uuid(uuid).to_string(),
         "redemptions" => id::RedemptionId::from_uuid(uuid).to_string(),
         // What a use earned belongs to that use.

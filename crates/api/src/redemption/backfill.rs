@@ -195,6 +195,7 @@ async fn backfill_redemption(
     Json(body): Json<BackfillBody>,
 ) -> ApiResult<(StatusCode, JsonBody<BackfilledView>)> {
     at_store(&staff, body.store_id)?;
+    let device = state.app.device_of(&staff, device(body.device_id)?).await?;
     let request = RecordBackfill {
         staff,
         store_id: body.store_id,
@@ -202,7 +203,7 @@ async fn backfill_redemption(
         occurred_at: body.occurred_at,
         reason: body.reason.0,
         photo_url: body.photo_url.map(|url| url.0),
-        device: device(body.device_id)?,
+        device,
         acknowledge: body.acknowledge.unwrap_or_default(),
         key,
     };

@@ -236,7 +236,8 @@ fn prepared_view(p: Prepared, now: hexiao_core::time::Timestamp) -> PreparedView
 /// Someone who may redeem, at a store of theirs.
 pub(super) fn at_store(staff: &StaffPrincipal, store_id: StoreId) -> Result<(), Refusal> {
     staff.require(Capability::Redeem)?;
-    staff.require_store(store_id)
+    staff.require_store(store_id)?;
+    staff.require_device()
 }
 
 /// Looks at what was scanned or typed; changes no voucher. By a phone's last digits or an order's number the customer is
@@ -249,7 +250,8 @@ async fn prepare_redemption(
     Json(body): Json<PrepareBody>,
 ) -> ApiResult<Response> {
     at_store(&staff, body.store_id)?;
-    let (store_id, device) = (body.store_id, device(body.device_id)?);
+    let store_id = body.store_id;
+    let device = state.app.device_of(&staff, device(body.device_id)?).await?;
     match body.input.given()? {
         Given::Shown(input) => {
             let request = Prepare { staff, store_id, device, input };

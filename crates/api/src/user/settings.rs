@@ -24,11 +24,13 @@ struct SettingsView {
     name: String,
     /// Seconds a one-tap refund waits before it is sent to WeChat; until then the customer can take it back.
     refund_hold_s: i64,
+    /// Whether only registered devices may redeem.
+    require_device: bool,
 }
 
 impl From<Merchant> for SettingsView {
     fn from(m: Merchant) -> Self {
-        Self { name: m.name, refund_hold_s: m.refund_hold_s }
+        Self { name: m.name, refund_hold_s: m.refund_hold_s, require_device: m.require_device }
     }
 }
 
@@ -38,6 +40,8 @@ struct SettingsBody {
     /// 0 sends refunds at once.
     #[schema(minimum = 0, maximum = 3600)]
     refund_hold_s: Option<i64>,
+    /// Only registered devices may redeem. Takes effect within a second.
+    require_device: Option<bool>,
 }
 
 /// The merchant's settings.
@@ -57,6 +61,6 @@ async fn edit_settings(
     Staff(by): Staff,
     Json(body): Json<SettingsBody>,
 ) -> ApiResult<JsonBody<SettingsView>> {
-    let edit = SettingsEdit { refund_hold_s: body.refund_hold_s };
+    let edit = SettingsEdit { refund_hold_s: body.refund_hold_s, require_device: body.require_device };
     Ok(JsonBody(state.app.edit_settings(&by, edit).await?.into()))
 }

@@ -12,6 +12,7 @@ mod bookings;
 mod commission;
 mod consents;
 mod contract;
+mod devices;
 mod evidence;
 mod expiry;
 mod fuse;

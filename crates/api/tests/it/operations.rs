@@ -170,6 +170,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         orders(),
         counter(),
         after_it(),
+        devices(),
         endings(),
         sessions(),
     ]
@@ -440,9 +441,27 @@ fn after_it() -> Vec<Operation> {
     ]
 }
 
+fn new_device(_: &Ids) -> Value {
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    json!({"name": "我的手机", "platform": "android", "public_key": key})
+}
+
+fn devices() -> Vec<Operation> {
+    vec![
+        get("/api/v1/merchant/devices", Staff(MANAGERS), Own),
+        patch("/api/v1/merchant/devices/{device}", Staff(MANAGERS), Missing)
+            .with(|_| json!({"name": "前台手机"})),
+        get("/api/v1/staff/devices", Staff(EVERYONE), Own),
+        // One of them registers it, and then it is theirs.
+        post("/api/v1/staff/devices", Staff(COUNTER), Own).with(new_device),
+    ]
+}
+
 /// What the others are about goes last.
 fn endings() -> Vec<Operation> {
     vec![
+        post("/api/v1/merchant/devices/{device}/revoke", Staff(MANAGERS), Missing),
+        op(Method::DELETE, "/api/v1/staff/devices/current", Staff(COUNTER), Own),
         op(Method::DELETE, "/api/v1/merchant/webhooks/{webhook}", Staff(MERCHANDISERS), Missing),
         op(Method::DELETE, "/api/v1/merchant/commission-rules/{commission_rule}", Staff(OWNERS), Missing),
     ]

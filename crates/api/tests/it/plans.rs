@@ -17,7 +17,7 @@ use crate::sweep::Sweep;
 use crate::world::world;
 
 /// Tables with as many rows as things have happened.
-const GROWING: [&str; 32] = [
+const GROWING: [&str; 33] = [
     "audit_log",
     "backfills",
     "booking_events",
@@ -29,6 +29,7 @@ const GROWING: [&str; 32] = [
     "consent_requests",
     "customer_identities",
     "customers",
+    "devices",
     "idempotency_keys",
     "inbox_messages",
     "jobs",

@@ -7,6 +7,7 @@ mod backfill;
 mod bookings;
 mod daily_limit;
 mod dead_job;
+mod devices;
 mod edits;
 mod fuse;
 mod last_item;

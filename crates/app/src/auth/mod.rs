@@ -10,7 +10,7 @@ mod token;
 use std::sync::Arc;
 
 use hexiao_core::catalog::{Capability, Role};
-use hexiao_core::id::{CustomerId, MerchantId, SessionId, StaffId, StoreId};
+use hexiao_core::id::{CustomerId, DeviceId, MerchantId, SessionId, StaffId, StoreId};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::scope::{CustomerScope, MerchantScope, StoreScope};
 
@@ -51,12 +51,25 @@ pub struct StaffPrincipal {
     pub scope: StoreScope,
     /// Whether headquarters set a daily limit: what it is, is read when it is judged.
     pub limited: bool,
+    /// The registered device that the session is used on.
+    pub device: Option<DeviceId>,
+    /// Whether redeeming needs one.
+    pub device_required: bool,
 }
 
 impl StaffPrincipal {
     /// Refuses unless the role allows it.
     pub fn require(&self, capability: Capability) -> Result<(), Refusal> {
         if self.role.may(capability) { Ok(()) } else { Err(Reason::Forbidden.into()) }
+    }
+
+    /// Refuses when the merchant lets only registered devices redeem, and the session is on none.
+    pub fn require_device(&self) -> Result<(), Refusal> {
+        if self.device_required && self.device.is_none() {
+            Err(Reason::DeviceRequired.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// The whole merchant, for those who may see all of it.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use hexiao_core::device::DeviceState;
 use hexiao_core::id::SessionId;
 use hexiao_core::reason::Reason;
 use hexiao_core::scope::{CustomerScope, MerchantScope, StoreScope, Stores};
 use hexiao_core::time::Timestamp;
 use hexiao_db::sessions::{self, Session, Subject};
-use hexiao_db::{Conn, Tx, customers, staff, transact};
+use hexiao_db::{Conn, Tx, customers, devices, staff, transact};
 use moka::sync::Cache;
 
 use super::token;
@@ -106,11 +107,18 @@ impl App {
     /// Who is behind a session now.
     pub(crate) async fn load_principal(&self, session_id: SessionId) -> Result<Principal> {
         let reader = self.db.reader();
-        let session = sessions::get(reader, session_id)
-            .await?
-            .filter(|s| s.alive(self.now()))
-            .ok_or(Reason::SessionExpired)?;
+        let session = sessions::get(reader, session_id).await?.ok_or(Reason::SessionExpired)?;
+        if !session.alive(self.now()) {
+            return Err(ended(reader, &session).await?.into());
+        }
         principal_of(reader, &session).await
+    }
+
+    /// Looks again at who is behind some sessions, here and now; other processes do within a second.
+    pub(crate) fn forget_sessions(&self, ids: &[SessionId]) {
+        for id in ids {
+            self.sessions.principals.invalidate(id);
+        }
     }
 
     /// Replaces a refresh token. One that was replaced long ago must have been stolen: it ends the session.
@@ -132,6 +140,17 @@ impl App {
     }
 }
 
+/// Why a session is over: an app whose device was revoked must not only ask for the password again.
+async fn ended(c: &impl Conn, session: &Session) -> Result<Reason> {
+    if let (Subject::Staff(merchant_id, _), Some(device)) = (session.subject, session.device_id) {
+        let device = devices::get(c, MerchantScope::of_session(merchant_id), device).await?;
+        if device.is_some_and(|d| d.state == DeviceState::Revoked) {
+            return Ok(Reason::DeviceRevoked);
+        }
+    }
+    Ok(Reason::SessionExpired)
+}
+
 async fn refresh_in(app: &App, tx: &Tx, hash: [u8; 32], now: Timestamp) -> Result<Option<Tokens>> {
     let Some(session) = sessions::lock_by_refresh_hash(tx, hash).await? else { return Ok(None) };
     if !session.alive(now) {
@@ -149,6 +168,9 @@ async fn refresh_in(app: &App, tx: &Tx, hash: [u8; 32], now: Timestamp) -> Resul
     }
     let refresh_token = new_refresh_token();
     sessions::rotate(tx, session.id, &session.refresh_hash, sha256(refresh_token.as_bytes()), now).await?;
+    if let (Subject::Staff(merchant_id, _), Some(device)) = (session.subject, session.device_id) {
+        devices::seen(tx, MerchantScope::of_session(merchant_id), device, now).await?;
+    }
     tokens(app, session.id, refresh_token, now).map(Some)
 }
 
@@ -184,6 +206,8 @@ async fn principal_of(c: &impl Conn, session: &Session) -> Result<Principal> {
                 role: member.role,
                 scope: StoreScope::of_session(merchant_id, stores),
                 limited: member.limit.is_set(),
+                device: session.device_id,
+                device_required: session.device_required,
             }))
         }
     }

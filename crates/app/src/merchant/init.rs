@@ -96,6 +96,7 @@ impl App {
         check_password(&new.owner.password)?;
         let (merchant_id, now) = (new_id(), self.now());
         let merchant = Merchant {
+            require_device: false,
             id: merchant_id,
             tag: entropy(),
             name: new.name,

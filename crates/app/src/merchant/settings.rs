@@ -20,6 +20,8 @@ pub const MAX_REFUND_HOLD_S: i64 = 3600;
 pub struct SettingsEdit {
     /// Seconds a one-tap refund waits before it is sent: until then it can be taken back.
     pub refund_hold_s: Option<i64>,
+    /// Whether only registered devices may redeem.
+    pub require_device: Option<bool>,
 }
 
 impl App {
@@ -38,18 +40,22 @@ async fn edit_in(tx: &Tx, by: &StaffPrincipal, edit: SettingsEdit, now: Timestam
     let merchant = by.merchant();
     merchants::lock(tx, merchant).await?;
     let before = merchants::get(tx, merchant).await?.ok_or(Reason::NotFound)?;
-    let after =
-        Merchant { refund_hold_s: edit.refund_hold_s.unwrap_or(before.refund_hold_s), ..before.clone() };
+    let after = Merchant {
+        refund_hold_s: edit.refund_hold_s.unwrap_or(before.refund_hold_s),
+        require_device: edit.require_device.unwrap_or(before.require_device),
+        ..before.clone()
+    };
     let detail = changes(&editable(&before), &editable(&after));
     if detail.is_empty() {
         return Ok(before);
     }
     merchants::set_refund_hold(tx, merchant, after.refund_hold_s).await?;
+    merchants::set_require_device(tx, merchant, after.require_device).await?;
     let subject = by.merchant_id.to_string();
     audit::record(tx, merchant, Some(by.staff_id), "settings.edit", &subject, &detail.into(), now).await?;
     Ok(after)
 }
 
 fn editable(merchant: &Merchant) -> serde_json::Value {
-    json!({ "refund_hold_s": merchant.refund_hold_s })
+    json!({ "refund_hold_s": merchant.refund_hold_s, "require_device": merchant.require_device })
 }

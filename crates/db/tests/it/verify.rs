@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hexiao_core::id::{
-    BackfillId, BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, Id, JobId,
-    LineId, LockId, MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId, SkuId,
-    StockId, UseId, VoucherId,
+    BackfillId, BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, DeviceId, Id,
+    JobId, LineId, LockId, MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId,
+    SkuId, StockId, UseId, VoucherId,
 };
 use hexiao_core::split::use_value_fen;
 use hexiao_db::sql::NewRow;
@@ -84,6 +84,7 @@ fn type_id(table: &str, name: &str) -> String {
         "commission_rules" => text::<CommissionRuleId>(name),
         "webhook_deliveries" => text::<DeliveryId>(name),
         "backfills" => text::<BackfillId>(name),
+        "devices" => text::<DeviceId>(name),
         "refunds" => text::<RefundId>(name),
         "consent_requests" => text::<ConsentId>(name),
         "jobs" => text::<JobId>(name),

@@ -17,6 +17,12 @@ const fn case(check: &'static str, table: &'static str, row: &'static str, sql: 
 const BACKFILL: &str = "INSERT INTO backfills (merchant_id, id, store_id, staff_id, staff_name, state, items, quantity, amount_fen, occurred_at, reason, created_at, redemption_id)
     VALUES ({merchant}, {bf}, {store}, {staff}, 'V', 'Recorded', '[]', 2, 400, 28, '', 30, {r1})";
 
+/// A revoked phone on which somebody is still signed in.
+const DEVICE: &str = "INSERT INTO devices (merchant_id, id, staff_id, name, platform, public_key, state, created_at, seen_at, revoked_at, revoked_by)
+    SELECT {merchant}, {dev}, {staff}, 'P', 'ios', tag, 'Revoked', 1, 1, 2, {staff} FROM merchants WHERE id = {merchant};
+    INSERT INTO sessions (id, audience, merchant_id, staff_id, refresh_hash, rotated_at, created_at, expires_at, device_id)
+    SELECT {ses}, 'staff', {merchant}, {staff}, tag, 1, 1, 9, {dev} FROM merchants WHERE id = {merchant}";
+
 /// Nobody knew of a first use when its end was written.
 const BEGIN_BY_USE: &str = r#"UPDATE redemption_rules SET body = '{"uses":5,"validity":{"days":1,"activate_within_days":1},"stores":"all","binding":"any_in_scope","refund":"none","zone":"Asia/Shanghai"}'"#;
 
@@ -554,4 +560,5 @@ pub const CASES: &[Case] = &[
         "d2",
         "UPDATE webhook_deliveries SET event_id = {other} WHERE id = {d2}",
     ),
+    case("device_sessions", "devices", "dev", DEVICE),
 ];

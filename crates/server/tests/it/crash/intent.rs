@@ -24,6 +24,7 @@ pub enum What {
     Tap,
     Backfill,
     Approve,
+    Device,
 }
 
 /// A request, with the key under which it is repeated.
@@ -56,7 +57,8 @@ impl InFlight {
 
 impl Intent {
     pub fn new(what: What, who: &Client, path: String, body: Value) -> Self {
-        let key = !matches!(what, What::Close | What::Tap | What::CancelBooking | What::Approve);
+        let unkeyed = [What::Close, What::Tap, What::CancelBooking, What::Approve, What::Device];
+        let key = !unkeyed.contains(&what);
         let key = key.then(|| uuid::Uuid::now_v7().to_string());
         Self { what, who: who.clone(), path, key, body }
     }
@@ -101,6 +103,7 @@ impl Intent {
             }
             What::Withdraw => pick(&["id", "amount_fen", "items", "state"]),
             What::Tap => pick(&["id", "state", "redemption"]),
+            What::Device => pick(&["id", "name", "state", "created_at", "revoked_at"]),
             What::Backfill | What::Approve => {
                 json!([answer["backfill"]["id"], answer["redemption"]["id"], answer["redemption"]["results"]])
             }
@@ -127,7 +130,8 @@ impl Sent {
             | What::Withdraw
             | What::Tap
             | What::ConfirmBooking
-            | What::CancelBooking => true,
+            | What::CancelBooking
+            | What::Device => true,
         };
         let (what, path) = (intent.what, &intent.path);
         assert!(replayed, "{what:?} {path} was done again: {}, known as {known}", again.body);

@@ -72,6 +72,7 @@ async fn before(world: &World) -> Before {
     ];
     let waits = world.backfill(&customer, &waiting.1, 2).await.repeat().await.body;
     requests.push(world.backfill(&customer, &later.1, 1).await);
+    requests.extend(world.devices().await);
     requests.push(world.approve_backfill(&text(&waits["backfill"]["id"])));
     let mut late_payers = Vec::new();
     for _ in 0..2 {
@@ -273,6 +274,10 @@ points! {
     confirm_after_commit: "confirm.after_commit",
     reverse_before_commit: "reverse.before_commit",
     reverse_after_commit: "reverse.after_commit",
+    device_register_before_commit: "device_register.before_commit",
+    device_register_after_commit: "device_register.after_commit",
+    device_revoke_before_commit: "device_revoke.before_commit",
+    device_revoke_after_commit: "device_revoke.after_commit",
     backfill_before_commit: "backfill.before_commit",
     backfill_after_commit: "backfill.after_commit",
     backfill_approve_before_commit: "backfill_approve.before_commit",

@@ -255,6 +255,18 @@ impl World {
         Intent::new(What::Backfill, &self.verifier, "/api/v1/staff/redemptions/backfill".to_owned(), body)
     }
 
+    /// Registering a device, and revoking another.
+    pub async fn devices(&self) -> [Intent; 2] {
+        let register = |name: &str, key: &str| {
+            let body = json!({"name": name, "platform": "android", "public_key": key.repeat(32)});
+            Intent::new(What::Device, &self.owner, "/api/v1/staff/devices".to_owned(), body)
+        };
+        let lost = Intent { who: sign_in(&self.owner, VERIFIER).await, ..register("丢了的手机", "1a") };
+        let lost = lost.repeat().await.body;
+        let path = format!("/api/v1/merchant/devices/{}/revoke", text(&lost["id"]));
+        [register("新手机", "2b"), Intent::new(What::Device, &self.owner, path, json!({}))]
+    }
+
     /// Approving what was recorded later.
     pub fn approve_backfill(&self, backfill: &str) -> Intent {
         let path = format!("/api/v1/merchant/backfills/{backfill}/approve");
