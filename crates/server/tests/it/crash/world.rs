@@ -257,14 +257,14 @@ impl World {
 
     /// Registering a device, and revoking another.
     pub async fn devices(&self) -> [Intent; 2] {
-        let register = |name: &str, key: &str| {
+        let register = |who: &Client, name: &str, key: &str| {
             let body = json!({"name": name, "platform": "android", "public_key": key.repeat(32)});
-            Intent::new(What::Device, &self.owner, "/api/v1/staff/devices".to_owned(), body)
+            Intent::new(What::Device, who, "/api/v1/staff/devices".to_owned(), body)
         };
-        let lost = Intent { who: sign_in(&self.owner, VERIFIER).await, ..register("丢了的手机", "1a") };
-        let lost = lost.repeat().await.body;
+        let lender = sign_in(&self.owner, VERIFIER).await;
+        let lost = register(&lender, "丢了的手机", "1a").repeat().await.body;
         let path = format!("/api/v1/merchant/devices/{}/revoke", text(&lost["id"]));
-        [register("新手机", "2b"), Intent::new(What::Device, &self.owner, path, json!({}))]
+        [register(&self.owner, "新手机", "2b"), Intent::new(What::Device, &self.owner, path, json!({}))]
     }
 
     /// Approving what was recorded later.
