@@ -23,6 +23,8 @@ pub const POINTS: &[&str] = &[
     "device_register.after_commit",
     "device_revoke.before_commit",
     "device_revoke.after_commit",
+    "offline.before_commit",
+    "offline.after_commit",
     "backfill.before_commit",
     "backfill.after_commit",
     "backfill_approve.before_commit",

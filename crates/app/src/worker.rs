@@ -103,6 +103,8 @@ impl App {
     async fn count_dead_jobs(&self) -> Result<usize> {
         let dead = jobs::dead(self.db.reader()).await?;
         metrics::gauge!("jobs_dead").set(u32::try_from(dead).unwrap_or(u32::MAX));
+        let open = hexiao_db::offline::open(self.db.reader()).await?;
+        metrics::gauge!("exceptions_open").set(u32::try_from(open).unwrap_or(u32::MAX));
         Ok(0)
     }
 

@@ -155,6 +155,8 @@ ids! {
     EventId = "evt";
     /// A rule of the verifiers' commission.
     CommissionRuleId = "cmr";
+    /// Something a person has to look at.
+    ExceptionId = "exc";
     /// A row of an append-only record (event, attempt, entry, transfer, anomaly).
     RecordId = "rec";
 }

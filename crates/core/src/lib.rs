@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod limit;
 pub mod money;
 pub mod number;
+pub mod offline;
 pub mod order;
 pub mod payment;
 pub mod picture;

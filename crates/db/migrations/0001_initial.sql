@@ -21,6 +21,9 @@ CREATE TABLE merchants (
     backfill_free_fen BIGINT NOT NULL DEFAULT 20000 CHECK (backfill_free_fen >= 0),
     -- Whether redeeming needs a registered device.
     require_device BOOLEAN NOT NULL DEFAULT FALSE,
+    -- What one device may redeem offline in a day of what nobody booked; a zero: nothing.
+    offline_uses BIGINT NOT NULL DEFAULT 20 CHECK (offline_uses BETWEEN 0 AND 10000),
+    offline_fen BIGINT NOT NULL DEFAULT 50000 CHECK (offline_fen BETWEEN 0 AND 10000000000),
     created_at BIGINT NOT NULL
 );
 
@@ -127,6 +130,8 @@ CREATE TABLE devices (
     created_at BIGINT NOT NULL,
     -- When one of its sessions was last opened or continued.
     seen_at BIGINT NOT NULL,
+    -- The highest number of an offline entry that it sent.
+    last_seq BIGINT NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
     revoked_at BIGINT,
     revoked_by UUID,
     PRIMARY KEY (merchant_id, id),
@@ -686,6 +691,76 @@ CREATE INDEX backfills_by_time ON backfills (merchant_id, created_at, id);
 CREATE INDEX backfills_by_store ON backfills (merchant_id, store_id, created_at, id);
 CREATE INDEX backfills_by_staff ON backfills (merchant_id, staff_id, created_at) WHERE state = 'Recorded';
 CREATE INDEX backfills_pending ON backfills (merchant_id, store_id, created_at, id) WHERE state = 'Pending';
+
+-- ── offline ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What a device redeemed without a network and signed, and what became of it.
+CREATE TABLE offline_entries (
+    merchant_id UUID NOT NULL,
+    device_id UUID NOT NULL,
+    seq BIGINT NOT NULL CHECK (seq > 0),
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    signature BYTEA NOT NULL,
+    ticket TEXT NOT NULL,
+    voucher_id UUID,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    amount_fen BIGINT NOT NULL CHECK (amount_fen >= 0),
+    -- By the device's clock.
+    occurred_at BIGINT NOT NULL,
+    leased BOOLEAN NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'accepted_forced', 'conflict', 'rejected')),
+    reason TEXT,
+    message TEXT,
+    redemption_id UUID,
+    winner TEXT,
+    recorded_at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, device_id, seq),
+    UNIQUE (merchant_id, redemption_id),
+    FOREIGN KEY (merchant_id, device_id) REFERENCES devices (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, voucher_id) REFERENCES vouchers (merchant_id, id),
+    FOREIGN KEY (merchant_id, redemption_id) REFERENCES redemptions (merchant_id, id),
+    CHECK ((verdict IN ('accepted', 'accepted_forced')) = (redemption_id IS NOT NULL)),
+    CHECK ((verdict = 'accepted') = (reason IS NULL)),
+    CHECK ((verdict = 'conflict') = (winner IS NOT NULL))
+);
+CREATE INDEX offline_entries_by_device ON offline_entries (merchant_id, device_id, recorded_at) WHERE redemption_id IS NOT NULL;
+
+-- What a person has to look at.
+CREATE TABLE exceptions (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('offline_forced', 'offline_conflict', 'offline_rejected', 'offline_gap', 'offline_altered')),
+    state TEXT NOT NULL CHECK (state IN ('Open', 'Resolved')),
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    device_id UUID NOT NULL,
+    seq BIGINT NOT NULL,
+    to_seq BIGINT,
+    voucher_id UUID,
+    redemption_id UUID,
+    reason TEXT,
+    message TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    outcome TEXT CHECK (outcome IN ('fine', 'settled', 'corrected', 'written_off')),
+    note TEXT,
+    resolved_by UUID,
+    resolved_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    -- Told once, however often it is sent.
+    UNIQUE (merchant_id, device_id, seq, kind),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, device_id) REFERENCES devices (merchant_id, id),
+    CHECK ((state = 'Resolved') = (outcome IS NOT NULL AND note IS NOT NULL AND resolved_by IS NOT NULL AND resolved_at IS NOT NULL)),
+    CHECK ((kind = 'offline_gap') = (to_seq IS NOT NULL))
+);
+CREATE INDEX exceptions_by_time ON exceptions (merchant_id, created_at, id);
+CREATE INDEX exceptions_by_store ON exceptions (merchant_id, store_id, created_at, id);
+CREATE INDEX exceptions_open ON exceptions (state, merchant_id, created_at, id) WHERE state = 'Open';
 
 -- ── commission ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

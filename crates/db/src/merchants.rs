@@ -1,6 +1,7 @@
 //! Merchants and their accounts at WeChat Pay.
 
 use hexiao_core::id::{MerchantId, PayAccountId};
+use hexiao_core::offline::OfflinePolicy;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::time::{BusinessDay, Timestamp};
 
@@ -26,6 +27,8 @@ pub struct Merchant {
     pub refund_hold_s: i64,
     /// Whether only registered devices may redeem.
     pub require_device: bool,
+    /// What one device may redeem offline.
+    pub offline: OfflinePolicy,
 }
 
 impl FromRow for Merchant {
@@ -42,6 +45,7 @@ impl FromRow for Merchant {
             order_ttl_s: row.get("order_ttl_s")?,
             refund_hold_s: row.get("refund_hold_s")?,
             require_device: row.get("require_device")?,
+            offline: OfflinePolicy { uses: row.get("offline_uses")?, amount: row.get("offline_fen")? },
         })
     }
 }
@@ -90,7 +94,8 @@ pub async fn insert(tx: &Tx, merchant: &Merchant, now: Timestamp) -> Result<()> 
         id: merchant.id, tag: merchant.tag, name: &merchant.name, state: "Approved",
         zone: merchant.business_day.zone.name(), cutoff_hour: merchant.business_day.cutoff_hour,
         order_ttl_s: merchant.order_ttl_s, refund_hold_s: merchant.refund_hold_s,
-        require_device: merchant.require_device, created_at: now,
+        require_device: merchant.require_device, offline_uses: merchant.offline.uses, offline_fen: merchant.offline.amount,
+        created_at: now,
     };
     sql::insert_one(tx, "merchants", row).await
 }
@@ -120,6 +125,13 @@ pub async fn set_refund_hold(tx: &Tx, merchant: MerchantScope, seconds: i64) -> 
 pub async fn set_require_device(tx: &Tx, merchant: MerchantScope, required: bool) -> Result<()> {
     let text = "UPDATE merchants SET require_device = $2 WHERE id = $1";
     sql::execute_exactly(tx, 1, "merchant", text, params![merchant.merchant_id(), required]).await
+}
+
+/// Sets what one device may redeem offline.
+pub async fn set_offline(tx: &Tx, merchant: MerchantScope, policy: OfflinePolicy) -> Result<()> {
+    let text = "UPDATE merchants SET offline_uses = $2, offline_fen = $3 WHERE id = $1";
+    let values = params![merchant.merchant_id(), policy.uses, policy.amount];
+    sql::execute_exactly(tx, 1, "merchant", text, values).await
 }
 
 /// Locks a merchant's row: what belongs to it as a whole is edited by one at a time.

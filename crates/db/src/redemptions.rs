@@ -31,6 +31,8 @@ pub enum Method {
     Consent,
     /// Recorded after it happened.
     Backfill,
+    /// Redeemed and signed by a device without a network.
+    Offline,
 }
 
 impl Method {
@@ -42,6 +44,7 @@ impl Method {
             Self::Order => "order",
             Self::Consent => "consent",
             Self::Backfill => "backfill",
+            Self::Offline => "offline",
         }
     }
 }
@@ -367,6 +370,7 @@ pub async fn get(c: &impl Conn, scope: &StoreScope, id: RedemptionId) -> Result<
             "order" => Method::Order,
             "consent" => Method::Consent,
             "backfill" => Method::Backfill,
+            "offline" => Method::Offline,
             _ => Method::Qr,
         },
         recorded_at: row.get("recorded_at")?,

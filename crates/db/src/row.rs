@@ -9,6 +9,7 @@ use hexiao_core::device::{DevicePlatform, DeviceState};
 use hexiao_core::id::{self, Id};
 use hexiao_core::job::JobState;
 use hexiao_core::money::Money;
+use hexiao_core::offline::{ExceptionKind, ExceptionOutcome, ExceptionState, OfflineVerdict};
 use hexiao_core::order::{CloseReason, Fulfilment, OrderState};
 use hexiao_core::payment::{Method, PaymentState};
 use hexiao_core::refund::{BlockedReason, RefundCause, RefundState};
@@ -174,6 +175,7 @@ ids!(
     StoreId,
     StaffId,
     DeviceId,
+    ExceptionId,
     CustomerId,
     SessionId,
     ProductId,
@@ -242,6 +244,10 @@ texts!(
     BackfillState,
     DevicePlatform,
     DeviceState,
+    ExceptionKind,
+    ExceptionOutcome,
+    ExceptionState,
+    OfflineVerdict,
     ReviewState,
     ProductState,
     Role,

@@ -11,6 +11,7 @@ mod commission;
 mod consents;
 mod devices;
 mod ledger;
+mod offline;
 mod operations;
 mod orders;
 mod payments;
@@ -150,6 +151,7 @@ fn all() -> Vec<Check> {
     checks.extend(commission::checks());
     checks.extend(webhooks::checks());
     checks.extend(devices::checks());
+    checks.extend(offline::checks());
     checks
 }
 

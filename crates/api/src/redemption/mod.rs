@@ -6,6 +6,7 @@ mod customer;
 mod evidence;
 mod evidence_page;
 mod merchant;
+mod offline;
 mod staff;
 mod views;
 
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(customer::routes())
         .merge(staff::routes())
         .merge(backfill::routes())
+        .merge(offline::routes())
         .merge(merchant::routes())
         .merge(attempts::routes())
         .merge(evidence::routes())

@@ -4,6 +4,7 @@ use axum::Json as JsonBody;
 use axum::extract::State;
 use hexiao_app::merchant::SettingsEdit;
 use hexiao_core::catalog::Capability;
+use hexiao_core::money::Money;
 use hexiao_core::reason::Reason;
 use hexiao_db::merchants::{self, Merchant};
 use serde::{Deserialize, Serialize};
@@ -26,11 +27,22 @@ struct SettingsView {
     refund_hold_s: i64,
     /// Whether only registered devices may redeem.
     require_device: bool,
+    /// Uses that one device may redeem offline within 24 hours of what nobody booked; more are redeemed, but on the
+    /// exception desk.
+    offline_uses: u32,
+    /// Their worth.
+    offline_amount_fen: i64,
 }
 
 impl From<Merchant> for SettingsView {
     fn from(m: Merchant) -> Self {
-        Self { name: m.name, refund_hold_s: m.refund_hold_s, require_device: m.require_device }
+        Self {
+            name: m.name,
+            refund_hold_s: m.refund_hold_s,
+            require_device: m.require_device,
+            offline_uses: m.offline.uses,
+            offline_amount_fen: m.offline.amount.as_fen(),
+        }
     }
 }
 
@@ -42,6 +54,10 @@ struct SettingsBody {
     refund_hold_s: Option<i64>,
     /// Only registered devices may redeem. Takes effect within a second.
     require_device: Option<bool>,
+    #[schema(maximum = 10_000)]
+    offline_uses: Option<u32>,
+    #[schema(minimum = 0)]
+    offline_amount_fen: Option<i64>,
 }
 
 /// The merchant's settings.
@@ -61,6 +77,11 @@ async fn edit_settings(
     Staff(by): Staff,
     Json(body): Json<SettingsBody>,
 ) -> ApiResult<JsonBody<SettingsView>> {
-    let edit = SettingsEdit { refund_hold_s: body.refund_hold_s, require_device: body.require_device };
+    let edit = SettingsEdit {
+        refund_hold_s: body.refund_hold_s,
+        require_device: body.require_device,
+        offline_uses: body.offline_uses,
+        offline_amount: body.offline_amount_fen.map(Money::fen),
+    };
     Ok(JsonBody(state.app.edit_settings(&by, edit).await?.into()))
 }

@@ -21,6 +21,7 @@ mod limits;
 mod machine;
 mod maturity;
 mod messages;
+mod offline;
 mod operations;
 mod orders;
 mod payments;

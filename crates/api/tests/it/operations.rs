@@ -446,8 +446,21 @@ fn new_device(_: &Ids) -> Value {
     json!({"name": "我的手机", "platform": "android", "public_key": key})
 }
 
+/// Nothing that a device has signed; those who have no device are told so.
+pub(crate) fn queued(ids: &Ids) -> Value {
+    let now = chrono::Utc::now().to_rfc3339();
+    json!({
+        "store_id": ids["store"], "sent_at": now,
+        "entries": [{"seq": 1, "ticket": "HX1", "quantity": 1, "occurred_at": now, "nonce": "n", "signature": "00".repeat(64)}],
+    })
+}
+
 fn devices() -> Vec<Operation> {
     vec![
+        get("/api/v1/merchant/exceptions", Staff(EVERYONE), Own),
+        post("/api/v1/merchant/exceptions/{exception}/resolve", Staff(MANAGERS), Missing)
+            .with(|_| json!({"outcome": "settled", "note": "已当面处理"})),
+        post("/api/v1/staff/redemptions/offline-batch", Staff(COUNTER), Missing).with(queued).answering(403),
         get("/api/v1/merchant/devices", Staff(MANAGERS), Own),
         patch("/api/v1/merchant/devices/{device}", Staff(MANAGERS), Missing)
             .with(|_| json!({"name": "前台手机"})),

@@ -12,6 +12,7 @@ mod edits;
 mod fuse;
 mod last_item;
 mod last_use;
+mod offline;
 mod over_time;
 mod paid_or_closed;
 mod refund_or_redeem;

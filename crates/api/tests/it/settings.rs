@@ -19,7 +19,7 @@ on_both!(the_owner_sets_how_long_refunds_wait, |app| async {
     let owner = app.owner().await;
     assert_eq!(
         owner.get(SETTINGS).await.expect(200),
-        json!({"name": "老王火锅", "refund_hold_s": 0, "require_device": false})
+        json!({"name": "老王火锅", "refund_hold_s": 0, "require_device": false, "offline_uses": 20, "offline_amount_fen": 50_000})
     );
     let after = owner.patch(SETTINGS, json!({"refund_hold_s": 600})).await.expect(200);
     assert_eq!(after["refund_hold_s"], 600);

@@ -52,8 +52,18 @@ impl World {
     /// Ids that only the first store's staff and headquarters may read on their own pages.
     pub(crate) fn of_the_store(&self) -> BTreeSet<&str> {
         let mut ids = self.of_the_order();
-        let more =
-            ["store", "product", "sku", "stock", "verifier", "customer", "unpaid", "consent", "device"];
+        let more = [
+            "store",
+            "product",
+            "sku",
+            "stock",
+            "verifier",
+            "customer",
+            "unpaid",
+            "consent",
+            "device",
+            "exception",
+        ];
         ids.extend(self.pick(&more));
         ids
     }
@@ -273,8 +283,13 @@ pub(crate) async fn world(app: &TestApp) -> World {
     tell(&owner, &mut ids).await;
     trade(app, &shop, &customer, &staff["verifier"], &mut ids).await;
     let phone = json!({"name": "店里的手机", "platform": "harmony", "public_key": crate::devices::key(9)});
-    let registered = app.verifier(&[first]).await.post("/api/v1/staff/devices", phone).await.expect(201);
+    let lender = app.verifier(&[first]).await;
+    let registered = lender.post("/api/v1/staff/devices", phone).await.expect(201);
     ids.insert("device", text(&registered["id"]));
+    let queued = crate::operations::queued(&ids);
+    lender.post(crate::offline::UPLOAD, queued).await.expect(200);
+    let desk = owner.get("/api/v1/merchant/exceptions").await.expect(200);
+    ids.insert("exception", text(&desk["items"][0]["id"]));
     let dead = dead(app, first).await;
     snapshot::settled(app).await;
     World { ids, customer, other_customer, staff, elsewhere, stranger, dead }

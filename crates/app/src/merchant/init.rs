@@ -5,6 +5,8 @@ use hexiao_core::agreement::{AgreementKind, clean_agreement};
 use hexiao_core::catalog::Role;
 use hexiao_core::id::{MerchantId, PayAccountId, StaffId};
 use hexiao_core::limit::VerifierLimit;
+use hexiao_core::money::Money;
+use hexiao_core::offline::OfflinePolicy;
 use hexiao_core::reason::Refusal;
 use hexiao_core::scope::MerchantScope;
 use hexiao_core::text::MobilePhone;
@@ -97,6 +99,7 @@ impl App {
         let (merchant_id, now) = (new_id(), self.now());
         let merchant = Merchant {
             require_device: false,
+            offline: OfflinePolicy { uses: 20, amount: Money::fen(50_000) },
             id: merchant_id,
             tag: entropy(),
             name: new.name,

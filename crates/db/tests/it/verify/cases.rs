@@ -23,6 +23,14 @@ const DEVICE: &str = "INSERT INTO devices (merchant_id, id, staff_id, name, plat
     INSERT INTO sessions (id, audience, merchant_id, staff_id, refresh_hash, rotated_at, created_at, expires_at, device_id)
     SELECT {ses}, 'staff', {merchant}, {staff}, tag, 1, 1, 9, {dev} FROM merchants WHERE id = {merchant}";
 
+/// An entry of a device for a redemption that was scanned online.
+const ENTRY: &str = "INSERT INTO offline_entries (merchant_id, device_id, seq, store_id, staff_id, fingerprint, signature, ticket, quantity, amount_fen, occurred_at, leased, verdict, redemption_id, recorded_at)
+    SELECT {merchant}, {dev}, 1, {store}, {staff}, tag, tag, '', 2, 400, 30, FALSE, 'accepted', {r1}, 30 FROM merchants WHERE id = {merchant}";
+
+/// An entry that was rejected in silence.
+const REJECTED: &str = "INSERT INTO offline_entries (merchant_id, device_id, seq, store_id, staff_id, fingerprint, signature, ticket, quantity, amount_fen, occurred_at, leased, verdict, reason, recorded_at)
+    SELECT {merchant}, {dev}, 1, {store}, {staff}, tag, tag, '', 2, 0, 30, FALSE, 'rejected', 'invalid_signature', 30 FROM merchants WHERE id = {merchant}";
+
 /// Nobody knew of a first use when its end was written.
 const BEGIN_BY_USE: &str = r#"UPDATE redemption_rules SET body = '{"uses":5,"validity":{"days":1,"activate_within_days":1},"stores":"all","binding":"any_in_scope","refund":"none","zone":"Asia/Shanghai"}'"#;
 
@@ -561,4 +569,12 @@ pub const CASES: &[Case] = &[
         "UPDATE webhook_deliveries SET event_id = {other} WHERE id = {d2}",
     ),
     case("device_sessions", "devices", "dev", DEVICE),
+    case(
+        "offline_redemptions",
+        "redemptions",
+        "r1",
+        "UPDATE redemptions SET method = 'offline' WHERE id = {r1}",
+    ),
+    case("offline_redemptions", "redemptions", "r1", ENTRY),
+    case("offline_exceptions", "devices", "dev", REJECTED),
 ];

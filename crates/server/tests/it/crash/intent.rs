@@ -25,6 +25,7 @@ pub enum What {
     Backfill,
     Approve,
     Device,
+    Offline,
 }
 
 /// A request, with the key under which it is repeated.
@@ -57,7 +58,8 @@ impl InFlight {
 
 impl Intent {
     pub fn new(what: What, who: &Client, path: String, body: Value) -> Self {
-        let unkeyed = [What::Close, What::Tap, What::CancelBooking, What::Approve, What::Device];
+        let unkeyed =
+            [What::Close, What::Tap, What::CancelBooking, What::Approve, What::Device, What::Offline];
         let key = !unkeyed.contains(&what);
         let key = key.then(|| uuid::Uuid::now_v7().to_string());
         Self { what, who: who.clone(), path, key, body }
@@ -103,6 +105,10 @@ impl Intent {
             }
             What::Withdraw => pick(&["id", "amount_fen", "items", "state"]),
             What::Tap => pick(&["id", "state", "redemption"]),
+            What::Offline => {
+                let result = &answer["results"][0];
+                json!([result["verdict"], result["redemption_id"]])
+            }
             What::Device => pick(&["id", "name", "state", "created_at", "revoked_at"]),
             What::Backfill | What::Approve => {
                 json!([answer["backfill"]["id"], answer["redemption"]["id"], answer["redemption"]["results"]])
@@ -124,6 +130,7 @@ impl Sent {
         let replayed = match intent.what {
             What::Order | What::Refund | What::Book | What::Reschedule => again.status == 200,
             What::Confirm => again.status == 200 && again.body["replayed"] == json!(true),
+            What::Offline => again.body["results"][0]["replayed"] == json!(true),
             What::Reverse | What::Backfill | What::Approve => again.body["replayed"] == json!(true),
             What::Pay
             | What::Close

@@ -43,9 +43,23 @@ struct Before {
 /// One of everything that can be under way.
 async fn before(world: &World) -> Before {
     let customer = world.customer("顾客").await;
-    let bought = join_all((0..13).map(|_| world.bought(&customer))).await;
-    let [once, twice, undone, whole, rest, ended, matured, reminded, back, fused, looked_at, later, waiting] =
-        &bought[..]
+    let bought = join_all((0..14).map(|_| world.bought(&customer))).await;
+    let [
+        once,
+        twice,
+        undone,
+        whole,
+        rest,
+        ended,
+        matured,
+        reminded,
+        back,
+        fused,
+        looked_at,
+        later,
+        waiting,
+        queued,
+    ] = &bought[..]
     else {
         unreachable!()
     };
@@ -73,6 +87,7 @@ async fn before(world: &World) -> Before {
     let waits = world.backfill(&customer, &waiting.1, 2).await.repeat().await.body;
     requests.push(world.backfill(&customer, &later.1, 1).await);
     requests.extend(world.devices().await);
+    requests.push(world.offline(&customer, &queued.1).await);
     requests.push(world.approve_backfill(&text(&waits["backfill"]["id"])));
     let mut late_payers = Vec::new();
     for _ in 0..2 {
@@ -108,6 +123,7 @@ async fn before(world: &World) -> Before {
         (looked_at.1.clone(), 0, 0),
         (later.1.clone(), 1, 0),
         (waiting.1.clone(), 2, 0),
+        (queued.1.clone(), 1, 0),
     ];
     let time = Time {
         ended: ended.1.clone(),
@@ -278,6 +294,8 @@ points! {
     device_register_after_commit: "device_register.after_commit",
     device_revoke_before_commit: "device_revoke.before_commit",
     device_revoke_after_commit: "device_revoke.after_commit",
+    offline_before_commit: "offline.before_commit",
+    offline_after_commit: "offline.after_commit",
     backfill_before_commit: "backfill.before_commit",
     backfill_after_commit: "backfill.after_commit",
     backfill_approve_before_commit: "backfill_approve.before_commit",

@@ -4,8 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use chrono::Timelike as _;
-use hexiao_core::id::{EventId, Id as _, StoreId};
+use data_encoding::HEXLOWER;
+use hexiao_core::id::{DeviceId, EventId, Id as _, StoreId};
+use hexiao_core::offline::Signed;
+use hexiao_core::time::Timestamp;
 use hexiao_db::{Db, DbError, sql, transact};
 use hexiao_server::config::Config;
 use hexiao_server::simulator;
@@ -265,6 +269,31 @@ impl World {
         let lost = register(&lender, "丢了的手机", "1a").repeat().await.body;
         let path = format!("/api/v1/merchant/devices/{}/revoke", text(&lost["id"]));
         [register(&self.owner, "新手机", "2b"), Intent::new(What::Device, &self.owner, path, json!({}))]
+    }
+
+    /// What the verifier's phone redeemed of a voucher without a network.
+    pub async fn offline(&self, customer: &Client, voucher: &str) -> Intent {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+        let public = HEXLOWER.encode(key.public_key().as_ref());
+        let phone = json!({"name": "手机", "platform": "ios", "public_key": public});
+        let device = self.verifier.post("/api/v1/staff/devices", phone).await.expect(201);
+        let shown = customer.get(&format!("/api/v1/customer/vouchers/{voucher}")).await.expect(200);
+        let now = chrono::Utc::now();
+        let signed = Signed {
+            device: DeviceId::parse(&text(&device["id"])).unwrap(),
+            store: self.store,
+            seq: 1,
+            ticket: shown["qr"].as_str().unwrap(),
+            quantity: 1,
+            occurred_at: Timestamp::from_datetime(now),
+            nonce: "n",
+        };
+        let signature = HEXLOWER.encode(key.sign(signed.text().as_bytes()).as_ref());
+        let entry = json!({
+            "seq": 1, "ticket": shown["qr"], "quantity": 1, "occurred_at": now.to_rfc3339(), "nonce": "n", "signature": signature,
+        });
+        let body = json!({"store_id": self.store, "sent_at": now.to_rfc3339(), "entries": [entry]});
+        Intent::new(What::Offline, &self.verifier, "/api/v1/staff/redemptions/offline-batch".to_owned(), body)
     }
 
     /// Approving what was recorded later.
