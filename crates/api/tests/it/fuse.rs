@@ -1,7 +1,7 @@
 //! A refund that was not sent is taken back: by the customer alone, or at the counter together with a redemption.
 
 use hexiao_core::id::StoreId;
-use hexiao_testkit::{Answer, Bought, Client, Shop, TestApp, on_both};
+use hexiao_testkit::{Answer, Bought, Client, Shop, TestApp, on_both, wait_until};
 use serde_json::{Value, json};
 
 use crate::consents::{seen, tap, waiting};
@@ -67,9 +67,9 @@ on_both!(a_customer_takes_a_refund_back_before_it_is_sent, |app| async {
     let owner = owner_again(&app).await;
     assert_eq!(refund_in(&owner, &refund, "Withdrawn").await["attempt"], 1);
     assert_eq!(balance(&owner, "refund_in_transit").await, 0);
-    let told = titles(&app.customer("小王").await).await;
-    assert_eq!(told[1..], ["退款已申请", "退款已撤回"]);
     let customer = app.customer("小王").await;
+    wait_until("the customer is told", async || titles(&customer).await.len() >= 3).await;
+    assert_eq!(titles(&customer).await[1..], ["退款已申请", "退款已撤回"]);
     staff_again(&app, 0).await.redeem(&app, &customer, shop.store, &bought.vouchers[0], 3).await.expect(201);
     drop(verifier);
     app.verify().await;
