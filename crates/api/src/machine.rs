@@ -29,12 +29,17 @@ async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Ready: the database answers soon and has the schema this program knows.
+/// Ready: the database answers soon and has the schema this program knows, and nobody asked the server to stop.
 ///
 /// Asks the reader, so that on SQLite nobody who writes is waited for.
 #[utoipa::path(get, path = "/readyz", tag = "machine", responses((status = 200, body = String), (status = 503, body = String)))]
 async fn readyz(State(state): State<ApiState>) -> (StatusCode, &'static str) {
-    match tokio::time::timeout(READY_WITHIN, migrate::check(&state.app.db)).await {
+    let found = tokio::select! {
+        biased;
+        () = state.stop.cancelled() => return (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        found = tokio::time::timeout(READY_WITHIN, migrate::check(&state.app.db)) => found,
+    };
+    match found {
         Ok(Ok(())) => return (StatusCode::OK, "ready"),
         Ok(Err(error)) => tracing::warn!(%error, "not ready"),
         Err(_) => tracing::warn!("not ready: the database does not answer in time"),

@@ -77,6 +77,10 @@ async fn serve(state: ApiState, request: Request, next: Next, id: String) -> Res
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    if state.stop.is_cancelled() {
+        // The caller's next request goes to a server that stays.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     record(&response, method.as_str(), &route, &id, started.elapsed());
     response
 }

@@ -10,6 +10,7 @@ use hexiao_app::App;
 use hexiao_core::reason::Reason;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_scalar::{Scalar, Servable as _};
 
@@ -32,6 +33,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Metrics have a listener of their own (see [`metrics_router`](crate::metrics_router)): not here.
     pub metrics_elsewhere: bool,
+    /// Cancelled when the server is to stop: from then on it is not ready, and each answer is its connection's last.
+    pub stop: CancellationToken,
 }
 
 /// What handlers share. Each layer and handler has its own copy, so it is one pointer.
@@ -54,6 +57,7 @@ pub struct Shared {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) metrics_elsewhere: bool,
+    pub(crate) stop: CancellationToken,
 }
 
 fn routes() -> OpenApiRouter<ApiState> {
@@ -89,6 +93,7 @@ pub fn router(app: App, settings: HttpSettings, metrics: PrometheusHandle) -> Ro
         trusted_proxies: settings.trusted_proxies,
         metrics,
         metrics_elsewhere: settings.metrics_elsewhere,
+        stop: settings.stop,
     }));
     let (router, _) = routes().split_for_parts();
     let document = openapi();

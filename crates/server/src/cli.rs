@@ -177,7 +177,7 @@ struct DataArgs {
   HEXIAO_DATABASE_URL=postgres://user@127.0.0.1/hexiao hexiao serve
 
 配置的键（hexiao.toml 或 HEXIAO_ 加大写）：mode listen public_url data database_url database_connections
-  job_lease_s simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits trusted_proxies
+  job_lease_s drain_s simulator simulator_listen wechat_pay_url wechat_api_url mini_appid mini_secret rate_limits trusted_proxies
   metrics_listen log_format retention_attempts_days retention_audit_days")]
 struct ServeArgs {
     #[command(flatten)]

@@ -54,6 +54,8 @@ pub struct Config {
     pub database_connections: u32,
     /// Seconds after which the jobs of a dead process are taken over by another one.
     pub job_lease_s: u32,
+    /// Seconds that requests and jobs under way have to finish when a stop is asked for.
+    pub drain_s: u32,
     /// Days for which refused attempts to redeem are kept.
     pub retention_attempts_days: u32,
     /// Days for which the audit log is kept.
@@ -122,6 +124,7 @@ impl Default for Config {
             database_url: None,
             database_connections: 16,
             job_lease_s: 120,
+            drain_s: 20,
             retention_attempts_days: Retention::ATTEMPTS_DAYS,
             retention_audit_days: Retention::AUDIT_DAYS,
             simulator: Switch::On,
@@ -179,6 +182,7 @@ impl Config {
             "retention_audit_days 不能小于 {}：操作记录至少保存三年",
             Retention::AUDIT_DAYS
         );
+        ensure!((1..=300).contains(&self.drain_s), "drain_s 必须在 1 到 300 秒之间");
         match self.mode {
             Mode::Dev => ensure!(
                 self.listen.ip().is_loopback()
@@ -292,6 +296,13 @@ mod tests {
         Config { retention_attempts_days: 400, retention_audit_days: 4_000, ..Config::default() }
             .check()
             .unwrap();
+    }
+
+    #[test]
+    fn a_stop_waits_and_not_for_ever() {
+        assert!(Config { drain_s: 0, ..Config::default() }.check().is_err());
+        assert!(Config { drain_s: 301, ..Config::default() }.check().is_err());
+        Config { drain_s: 300, ..Config::default() }.check().unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod compose;
 pub mod config;
 pub mod demo;
 pub mod documents;
+pub mod door;
 pub mod init;
 pub mod jobs;
 pub mod password;

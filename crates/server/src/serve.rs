@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::serve::ListenerExt as _;
 use hexiao_api::{HttpSettings, Limits};
 use hexiao_app::App;
 use hexiao_wechat_sim::SimHandle;
@@ -14,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compose;
 use crate::config::{Config, Mode, Switch};
+use crate::door::{self, Door};
 
-/// How long requests may finish after a stop was asked for.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long a connection on which nothing is under way stays open after a stop was asked for: a request may be on its
+/// way. It gets its answer, which says that it is the last one.
+const LINGER: Duration = Duration::from_millis(300);
 
 /// A running server.
 pub struct Running {
@@ -30,15 +33,20 @@ pub struct Running {
     pub app: App,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    drain: Duration,
 }
 
 impl Running {
-    /// Stops: takes no new requests, lets those under way finish, then the worker.
+    /// Stops: is not ready any more, takes in nobody, answers what was asked (with the batches that wait for it), then
+    /// has the worker finish what it has begun. What takes longer than `drain_s` is left to the next start: nothing
+    /// depends on it, as nothing depends on a server that is killed.
     pub async fn stop(self) {
+        let started = std::time::Instant::now();
         self.stop.cancel();
         let all = futures::future::join_all(self.tasks);
-        if tokio::time::timeout(DRAIN, all).await.is_err() {
-            tracing::warn!("some work did not finish in time; it will go on at the next start");
+        match tokio::time::timeout(self.drain, all).await {
+            Ok(_) => tracing::info!(millis = started.elapsed().as_millis(), "all that was under way is done"),
+            Err(_) => tracing::warn!("some work did not finish in time; it will go on at the next start"),
         }
         if let Some(simulator) = self.simulator {
             simulator.shutdown().await;
@@ -76,14 +84,17 @@ pub fn http_settings(config: &Config) -> HttpSettings {
         limits: limits(config.rate_limits),
         trusted_proxies: config.trusted_proxies.iter().map(|network| network.0).collect(),
         metrics_elsewhere: config.metrics_listen.is_some(),
+        stop: CancellationToken::new(),
     }
 }
 
 /// Starts everything.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
     config.check()?;
-    let listener = TcpListener::bind(config.listen)
-        .await
+    if let Err(error) = door::raise_open_files() {
+        tracing::warn!(error = format!("{error:#}"), "fewer connections than the system has");
+    }
+    let listener = door::listen(config.listen)
         .with_context(|| format!("不能监听 {}（端口被占用？可用 --listen 换一个）", config.listen))?;
     let metrics_listener = match config.metrics_listen {
         None => None,
@@ -109,6 +120,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     if config.mode == Mode::Production {
         compose::check_pay_accounts(&app).await?;
     }
+    let drain = Duration::from_secs(config.drain_s.into());
     let (stop, mut tasks) = run(app.clone(), listener, http_settings(config))?;
     let mut metrics_url = format!("http://{address}/metrics");
     if let Some(listener) = metrics_listener {
@@ -121,7 +133,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
             }
         }));
     }
-    Ok(Running { url: format!("http://{address}"), metrics_url, simulator, app, stop, tasks })
+    Ok(Running { url: format!("http://{address}"), metrics_url, simulator, app, stop, tasks, drain })
 }
 
 /// Looks at everything that a start would refuse, and starts nothing: configuration, schema, keys, pay accounts.
@@ -132,23 +144,31 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     compose::check_pay_accounts(&app).await
 }
 
-/// Serves use cases on a listener, and their worker.
+/// Serves use cases on a listener, and their worker, until the token is cancelled: the requests first, since some of
+/// them wake the worker.
 pub fn run(
     app: App,
     listener: TcpListener,
     settings: HttpSettings,
 ) -> anyhow::Result<(CancellationToken, Vec<tokio::task::JoinHandle<()>>)> {
-    let stop = CancellationToken::new();
+    let stop = settings.stop.clone();
     let router = hexiao_api::router(app.clone(), settings, metrics()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let drain = stop.clone();
+    // Small answers go out at once; and axum knows the peer's address of a tapped listener.
+    let door = Door::new(listener, stop.clone())?.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let (asked, worker_stop) = (stop.clone(), CancellationToken::new());
+    let worker = tokio::spawn(app.run_worker(worker_stop.clone()));
     let server = tokio::spawn(async move {
-        let served = axum::serve(listener, service).with_graceful_shutdown(drain.cancelled_owned()).await;
-        if let Err(error) = served {
+        // Cancelled when this task ends, in whatever way.
+        let _then_the_worker = worker_stop.drop_guard();
+        let last_request = async move {
+            asked.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        if let Err(error) = axum::serve(door, service).with_graceful_shutdown(last_request).await {
             tracing::error!(%error, "the server stopped");
         }
     });
-    let worker = tokio::spawn(app.run_worker(stop.clone()));
     Ok((stop, vec![server, worker]))
 }
 

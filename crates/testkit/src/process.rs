@@ -119,6 +119,18 @@ impl ServerProcess {
         self.child.kill().await.unwrap();
     }
 
+    /// SIGTERM.
+    pub async fn terminate(&self) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    }
+
+    /// The exit code once it has ended by itself.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(Duration::from_mins(1), self.child.wait()).await;
+        ended.expect("the server goes on").unwrap().code()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -109,7 +109,7 @@ impl World {
 
     /// Starts the server; it stops at a named point if one is given.
     pub async fn serve(&self, hold: Option<&str>) -> ServerProcess {
-        let mut env = Vec::new();
+        let mut env = vec![("HEXIAO_DRAIN_S", "5")];
         // On SQLite the jobs of the dead process are taken over at the start, however long their lease.
         if self.database.url.starts_with("postgres") {
             env.push(("HEXIAO_JOB_LEASE_S", "2"));
