@@ -14,6 +14,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 /// How often a transaction is tried when the database asks for it (deadlock, serialization failure).
 const MAX_TRIES: u32 = 5;
+/// SQLite's page cache of the writer, in KiB as the pragma wants them: what it changes again and again stays there.
+const WRITER_CACHE: &str = "-65536";
+/// Of each reader: it is emptied whenever the writer has committed, so more would only be memory.
+const READER_CACHE: &str = "-4096";
 
 /// Result of this crate.
 pub type Result<T, E = DbError> = std::result::Result<T, E>;
@@ -158,21 +162,22 @@ impl Db {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
             .pragma("temp_store", "memory")
-            .pragma("cache_size", "-65536")
             .statement_cache_capacity(500);
         // A second writer would only wait for the first one's lock: one connection makes the queue explicit.
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options.clone())
+            .connect_with(options.clone().pragma("cache_size", WRITER_CACHE))
             .await
             .map_err(|e| DbError::Setup(format!("cannot open the SQLite file {path}: {e}")))?;
         let read = SqlitePoolOptions::new()
             .max_connections(readers.clamp(2, 16))
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+            .connect_lazy_with(
+                options.pragma("cache_size", READER_CACHE).read_only(true).create_if_missing(false),
+            );
         Ok(Self {
             write: SqlxSqliteConnector::from_sqlx_sqlite_pool(write),
             read: Reader(SqlxSqliteConnector::from_sqlx_sqlite_pool(read)),
