@@ -25,6 +25,9 @@ const BATCH: u32 = 32;
 /// How often lost jobs are looked for.
 const RECONCILE: Duration = Duration::from_mins(1);
 
+/// How often it is counted how far the consumers of the outbox are behind.
+const GAUGE: Duration = Duration::from_secs(2);
+
 /// How often old rows are looked for; the first time a minute after the start, which has more urgent work.
 const PRUNE: Duration = Duration::from_hours(1);
 
@@ -47,6 +50,7 @@ impl App {
             }
         }
         let mut reconcile = tokio::time::interval(RECONCILE);
+        let mut gauge = tokio::time::interval(GAUGE);
         let mut prune = tokio::time::interval_at(Instant::now() + RECONCILE, PRUNE);
         // When the next batch of old rows may go: one for each tick, however busy the worker is.
         let mut next_batch: Option<Instant> = None;
@@ -56,6 +60,9 @@ impl App {
             if reconcile.tick().now_or_never().is_some() {
                 part("reconcile", self.adopt_orphans()).await;
                 part("count dead jobs", self.count_dead_jobs()).await;
+            }
+            if gauge.tick().now_or_never().is_some() {
+                part("count unread rows", self.count_unread()).await;
             }
             if next_round <= Instant::now() {
                 self.settle_time().await;
@@ -97,6 +104,15 @@ impl App {
         let expired = part("expiry", self.expire_vouchers()).await;
         let reminded = part("reminders", self.remind_customers()).await;
         matured + expired + reminded
+    }
+
+    /// Tells the metrics how far the consumers are behind.
+    async fn count_unread(&self) -> Result<usize> {
+        for (consumer, rows) in hexiao_db::outbox::unread(self.db.reader()).await? {
+            let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+            metrics::gauge!("outbox_unread", "consumer" => consumer).set(rows);
+        }
+        Ok(0)
     }
 
     /// Tells the metrics how many jobs gave up.

@@ -71,6 +71,15 @@ pub async fn append(tx: &Tx, events: Vec<NewEvent>) -> Result<()> {
     sql::insert(tx, "outbox", events.into_iter().map(row).collect()).await
 }
 
+/// How many rows each consumer has not read, as far as it is worth counting.
+pub async fn unread(c: &impl Conn) -> Result<Vec<(String, i64)>> {
+    let text = "SELECT p.consumer, (SELECT COUNT(*) FROM
+                  (SELECT 1 FROM outbox o WHERE (o.tx, o.seq) > (p.tx, p.seq) LIMIT 100000) x) AS n
+                FROM consumer_positions p";
+    let rows = sql::rows(c, text, vec![]).await?;
+    rows.iter().map(|row| Ok((row.get("consumer")?, row.get("n")?))).collect()
+}
+
 /// Rows after a position, for the database's own index walk: by number on SQLite, where there is one writer; by
 /// transaction and number on PostgreSQL, up to the oldest transaction that still runs — its rows are not visible yet
 /// but may have smaller numbers.

@@ -188,3 +188,25 @@ mod race {
         assert_eq!(seen, ["b", "c", "new", "new", "new", "new", "new", "new"]);
     }
 }
+
+async fn counted(place: Place) {
+    let db = place.db().await;
+    assert!(outbox::unread(db.reader()).await.unwrap().is_empty(), "nobody has read yet");
+    append(&db, &["a", "b", "c"]).await;
+    assert_eq!(read(&db, "quick", 9).await, ["a", "b", "c"]);
+    assert_eq!(read(&db, "slow", 1).await, ["a"]);
+    append(&db, &["d"]).await;
+    let mut unread = outbox::unread(db.reader()).await.unwrap();
+    unread.sort();
+    assert_eq!(unread, [("quick".to_owned(), 1), ("slow".to_owned(), 3)]);
+}
+
+#[tokio::test]
+async fn unread_rows_are_counted_for_each_consumer_on_sqlite() {
+    counted(Place::sqlite().await).await;
+}
+
+#[tokio::test]
+async fn unread_rows_are_counted_for_each_consumer_on_postgres() {
+    counted(Place::postgres().await).await;
+}
