@@ -12,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 use crate::bench_seed::SeedArgs;
 use crate::config::{Config, LogFormat, Mode, Switch};
 use crate::init::InitArgs;
-use crate::{bench_seed, compose, demo, documents, init, jobs, password, serve, staff, verify, walk};
+use crate::{
+    bench_seed, compose, demo, documents, init, jobs, password, serve, simulator, staff, verify, walk,
+};
 
 /// 核销商城：线上购买、到店核销。
 #[derive(Parser)]
@@ -105,6 +107,9 @@ enum Command {
     /// 打印错误码文档
     #[command(after_help = "例子：\n  hexiao errors > ERRORS.md")]
     Errors,
+    /// 单独运行微信模拟器（压测用）
+    #[command(hide = true)]
+    BenchSimulator(DataArgs),
     /// 为压测准备数据
     #[command(hide = true)]
     BenchSeed {
@@ -294,6 +299,13 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Errors => {
             print!("{}", documents::errors());
+            Ok(())
+        }
+        Command::BenchSimulator(data) => {
+            let simulator = simulator::start(&load(data)?).await?;
+            println!("微信模拟器：{}", simulator.url());
+            serve::stop_signal().await?;
+            simulator.shutdown().await;
             Ok(())
         }
         Command::BenchSeed { data, args } => bench_seed::run(&load(data)?, args).await,

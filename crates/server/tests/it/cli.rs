@@ -2,6 +2,7 @@
 
 mod jobs;
 mod metrics;
+mod seed;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

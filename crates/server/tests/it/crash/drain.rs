@@ -87,14 +87,18 @@ impl Told {
 
 /// Asks on one connection whether the server is ready until it says something else; what it says then.
 async fn until_unready(mut stream: TcpStream) -> String {
+    let mut last = String::new();
+    let began = Instant::now();
     loop {
+        let asked = began.elapsed();
         stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut bytes = [0; 4096];
         let read = stream.read(&mut bytes).await.unwrap();
         let answer = String::from_utf8_lossy(&bytes[..read]).to_lowercase();
         if !answer.starts_with("http/1.1 200") {
-            return answer;
+            return format!("{answer} at {asked:?}..{:?} after {last}", began.elapsed());
         }
+        last = format!("{answer} at {asked:?}..{:?}", began.elapsed());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
