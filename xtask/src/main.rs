@@ -44,9 +44,19 @@ enum Task {
     /// Write docs/ERRORS.md from the error codes, or check it
     Errors(CheckArgs),
     /// Measure a hot path and append the figures to bench/RESULTS.md
+    ///
+    /// Every scenario builds the server in release mode, seeds a fresh database in a temporary folder (TMPDIR must be
+    /// on a disk), measures over HTTP, and removes everything. XTASK_BENCH_DEBUG=1 takes a debug build, to try a
+    /// scenario; nothing is recorded then. Let nothing else run on the machine meanwhile.
+    #[command(after_help = "Examples:
+  cargo xtask bench redeem --full       redemptions per second, 1,000 stores, 1,000,000 vouchers
+  cargo xtask bench mixed               redemptions beside browsing, orders and callbacks
+  cargo xtask bench flash               5,000 customers for 100 items, then 5,000 payments
+  cargo xtask bench curve               what a redemption costs from 10,000 to 10,000,000 vouchers
+  XTASK_BENCH_DEBUG=1 cargo xtask bench redeem --vouchers 2000 --stores 5 --rounds 1 --seconds 1 --warm-up 1 --no-record")]
     Bench {
         #[command(subcommand)]
-        scenario: Scenario,
+        scenario: bench::Scenario,
     },
     Soak(SoakArgs),
     /// Run a command (or a shell) beside a private PostgreSQL, with HEXIAO_TEST_PG_URL set
@@ -108,11 +118,6 @@ struct CheckArgs {
     check: bool,
 }
 
-#[derive(Subcommand)]
-enum Scenario {
-    Redeem(bench::RedeemArgs),
-}
-
 /// Run the race and simulation tests with many seeds
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -134,7 +139,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(args.port, &args.data, args.release),
         Task::Openapi(args) => generated::openapi(args.check),
         Task::Errors(args) => generated::errors(args.check),
-        Task::Bench { scenario: Scenario::Redeem(args) } => bench::redeem(&args),
+        Task::Bench { scenario } => bench::run(&scenario),
         Task::Postgres { command } => postgres_shell::run(&command),
         Task::Soak(args) => soak::run(args.seeds, args.filter.as_deref()),
     };

@@ -65,6 +65,8 @@ impl Settings {
 /// A running server. Dropping it stops it and removes its directory.
 pub struct PrivatePostgres {
     keeper: Child,
+    #[cfg_attr(not(feature = "bench"), expect(dead_code, reason = "only the bench looks into it"))]
+    dir: PathBuf,
     url: String,
     pub version: String,
 }
@@ -85,6 +87,7 @@ impl PrivatePostgres {
             })?;
             let server = Self {
                 keeper: spawn_keeper(&bin, &dir, &owner, settings, port)?,
+                dir: dir.clone(),
                 url: format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres"),
                 version: version.trim().to_owned(),
             };
@@ -102,6 +105,15 @@ impl PrivatePostgres {
     /// `postgres://…` of the maintenance database, as superuser.
     pub fn url(&self) -> &str {
         &self.url
+    }
+}
+
+#[cfg(feature = "bench")]
+impl PrivatePostgres {
+    /// The process that all others are children of.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let text = std::fs::read_to_string(self.dir.join("pid"))?;
+        Ok(text.trim().parse()?)
     }
 }
 

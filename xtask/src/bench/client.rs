@@ -41,6 +41,55 @@ pub trait Requests: Send + Sync + 'static {
     fn read(&self, index: usize, status: StatusCode, body: &[u8]) -> anyhow::Result<Self::Answer>;
 }
 
+/// Something that takes one request or several, one after the other, on one connection.
+pub trait Flow: Send + Sync + 'static {
+    type Answer: Send + 'static;
+    fn count(&self) -> usize;
+    fn run(&self, index: usize, wire: &mut Wire)
+    -> impl Future<Output = anyhow::Result<Self::Answer>> + Send;
+}
+
+impl<R: Requests> Flow for R {
+    type Answer = R::Answer;
+
+    fn count(&self) -> usize {
+        Requests::count(self)
+    }
+
+    async fn run(&self, index: usize, wire: &mut Wire) -> anyhow::Result<R::Answer> {
+        let (status, body) = wire.ask(self.make(index)?).await?;
+        self.read(index, status, &body)
+    }
+}
+
+/// A connection.
+pub struct Wire {
+    address: String,
+    connection: SendRequest<Body>,
+    /// A request got no answer: nobody knows what would come next on it.
+    lost: bool,
+}
+
+impl Wire {
+    pub async fn connect(address: &str) -> anyhow::Result<Self> {
+        Ok(Self { address: address.to_owned(), connection: connect(address).await?, lost: false })
+    }
+
+    /// Sends a request; its answer.
+    pub async fn ask(&mut self, request: Request<Body>) -> anyhow::Result<(StatusCode, Bytes)> {
+        if self.lost {
+            self.connection = connect(&self.address).await?;
+            self.lost = false;
+        }
+        let answer = match tokio::time::timeout(TIMEOUT, send(&mut self.connection, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(anyhow::anyhow!("no answer in {} s", TIMEOUT.as_secs())),
+        };
+        self.lost = answer.is_err();
+        answer
+    }
+}
+
 /// What came back.
 pub struct Phase<T> {
     pub answers: Vec<(usize, T)>,
@@ -86,22 +135,18 @@ pub fn histogram() -> anyhow::Result<Histogram<u64>> {
 }
 
 /// Sends the requests and waits for all answers.
-pub async fn drive<R: Requests>(
-    address: &str,
-    pace: Pace,
-    requests: Arc<R>,
-) -> anyhow::Result<Phase<R::Answer>> {
+pub async fn drive<F: Flow>(address: &str, pace: Pace, flow: Arc<F>) -> anyhow::Result<Phase<F::Answer>> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut connections = Vec::new();
     for _ in 0..pace.connections {
-        connections.push(connect(address).await?);
+        connections.push(Wire::connect(address).await?);
     }
     let started = Instant::now();
     let workers: Vec<_> = connections
         .into_iter()
         .map(|connection| {
-            let worker = Worker { address: address.to_owned(), pace, started, next: Arc::clone(&next) };
-            tokio::spawn(worker.run(connection, Arc::clone(&requests)))
+            let worker = Worker { pace, started, next: Arc::clone(&next) };
+            tokio::spawn(worker.run(connection, Arc::clone(&flow)))
         })
         .collect();
     let mut phase = Phase::new()?;
@@ -113,38 +158,25 @@ pub async fn drive<R: Requests>(
 }
 
 struct Worker {
-    address: String,
     pace: Pace,
     started: Instant,
     next: Arc<AtomicUsize>,
 }
 
 impl Worker {
-    async fn run<R: Requests>(
-        self,
-        mut connection: SendRequest<Body>,
-        requests: Arc<R>,
-    ) -> anyhow::Result<Phase<R::Answer>> {
+    async fn run<F: Flow>(self, mut wire: Wire, flow: Arc<F>) -> anyhow::Result<Phase<F::Answer>> {
         let mut phase = Phase::new()?;
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= requests.count() || self.started.elapsed() >= self.pace.at_most {
+            if index >= flow.count() || self.started.elapsed() >= self.pace.at_most {
                 return Ok(phase);
             }
             let due = self.wait_until_due(index).await?;
-            let answer =
-                match tokio::time::timeout(TIMEOUT, send(&mut connection, requests.make(index)?)).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(anyhow::anyhow!("no answer in {} s", TIMEOUT.as_secs())),
-                };
+            let answer = flow.run(index, &mut wire).await;
             phase.latencies.saturating_record(u64::try_from(due.elapsed().as_micros())?);
-            let lost = answer.is_err();
-            match answer.and_then(|(status, body)| requests.read(index, status, &body)) {
+            match answer {
                 Ok(read) => phase.answers.push((index, read)),
                 Err(error) => phase.fail(&error),
-            }
-            if lost {
-                connection = connect(&self.address).await?;
             }
         }
     }

@@ -43,8 +43,14 @@ pub struct Figures {
     pub prepare: Series,
     pub confirm: Series,
     pub paced: Series,
+    pub lone: Series,
     pub bare_single: Vec<f64>,
     pub bare_batched: Vec<f64>,
+    /// Events that no consumer had read at the end of a round, and the seconds until all had been.
+    pub unread: Vec<i64>,
+    pub caught_up_s: Vec<f64>,
+    /// The server's highest.
+    pub memory_mib: u64,
 }
 
 /// Per second.
@@ -76,6 +82,7 @@ pub fn table(figures: &[Figures]) -> anyhow::Result<String> {
             ("prepare", &each.prepare),
             ("confirm", &each.confirm),
             ("confirm at half the rate", &each.paced),
+            ("confirm, alone", &each.lone),
         ] {
             let per_second = median(&series.rates);
             let at = |quantile: f64| milliseconds(series.latencies.value_at_quantile(quantile));
@@ -97,10 +104,23 @@ pub fn table(figures: &[Figures]) -> anyhow::Result<String> {
         writeln!(text, "| {} | bare, 1 a commit | {single:.0} | – | – | – | – | 1 | – |", each.database)?;
         writeln!(text, "| {} | bare, 64 a commit | {batched:.0} | – | – | – | – | – | 1 |", each.database)?;
     }
+    text.push('\n');
+    for each in figures {
+        let unread: Vec<String> = each.unread.iter().map(ToString::to_string).collect();
+        writeln!(
+            text,
+            "{}: events unread 2.5 s after each round {} (100000: that or more), all read {:.1} s later at the median; \
+             memory of the server at most {} MiB.",
+            each.database,
+            unread.join(", "),
+            median(&each.caught_up_s),
+            each.memory_mib,
+        )?;
+    }
     Ok(text)
 }
 
-fn milliseconds(microseconds: u64) -> anyhow::Result<String> {
+pub fn milliseconds(microseconds: u64) -> anyhow::Result<String> {
     Ok(format!("{:.1}", f64::from(u32::try_from(microseconds)?) / 1000.0))
 }
 
@@ -111,6 +131,7 @@ pub fn record(title: &str, parameters: &str, table: &str) -> anyhow::Result<()> 
         std::fs::create_dir_all(folder)?;
     }
     let is_new = !path.exists();
+    anyhow::ensure!(!super::server::debug(), "figures of an unoptimised server are not recorded");
     let mut file =
         std::fs::OpenOptions::new().create(true).append(true).open(&path).context("cannot write results")?;
     if is_new {
