@@ -66,6 +66,8 @@ pub const POINTS: &[&str] = &[
     "webhook_record.after_commit",
     "commission.before_commit",
     "commission.after_commit",
+    "risk.before_commit",
+    "risk.after_commit",
 ];
 
 impl App {

@@ -290,7 +290,8 @@ fn uses(items: &[(String, i64)]) -> String {
 /// What a row of the outbox holds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Payload {
-    customer_id: CustomerId,
+    /// To whom.
+    pub(crate) customer_id: CustomerId,
     /// About which order.
     pub(crate) order_id: OrderId,
     /// What happened.

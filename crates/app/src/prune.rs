@@ -10,7 +10,7 @@ use hexiao_db::{consents, jobs, outbox, sessions, transact, webhooks as deliveri
 
 use crate::context::App;
 use crate::error::{AppError, Result};
-use crate::{commission, messages, webhooks};
+use crate::{commission, messages, risk, webhooks};
 
 /// Days for which a row of the outbox is kept that every consumer has read.
 pub const OUTBOX_DAYS: i64 = 7;
@@ -29,7 +29,8 @@ pub const CONSENT_DAYS: i64 = 7;
 /// Rows of one transaction: a few milliseconds of SQLite's writer.
 const BATCH: u32 = 500;
 /// Every consumer of the outbox.
-pub const CONSUMERS: &[&str] = &[messages::CONSUMER, webhooks::CONSUMER, commission::CONSUMER];
+pub const CONSUMERS: &[&str] =
+    &[messages::CONSUMER, webhooks::CONSUMER, commission::CONSUMER, risk::CONSUMER];
 
 impl App {
     /// Deletes one batch of each kind; how many rows there were. Called by the worker until it answers 0.
@@ -53,8 +54,9 @@ impl App {
         let retention = self.settings.retention;
         let attempts = self.prune_kept(Kept::Attempts, before(retention.attempts_days.into())).await?;
         let audit = self.prune_kept(Kept::Audit, before(retention.audit_days.into())).await?;
+        let flags = self.prune_kept(Kept::Flags, before(retention.audit_days.into())).await?;
         let keys = self.prune_kept(Kept::Keys, before(KEY_DAYS)).await?;
-        let all = events + jobs + sessions + deliveries + consents + attempts + audit + keys;
+        let all = events + jobs + sessions + deliveries + consents + attempts + audit + flags + keys;
         if all > 0 {
             tracing::info!(
                 events,
@@ -64,6 +66,7 @@ impl App {
                 consents,
                 attempts,
                 audit,
+                flags,
                 keys,
                 "deleted what is no longer needed"
             );

@@ -94,8 +94,9 @@ impl App {
         let messages = part("messages", self.deliver_messages()).await;
         let webhooks = part("webhooks", self.feed_webhooks()).await;
         let commission = part("commission", self.count_commission()).await;
+        let risks = part("risk flags", self.watch_risks()).await;
         let matured = part("matured commission", self.mature_commission()).await;
-        closed + bookings + jobs + messages + webhooks + commission + matured
+        closed + bookings + jobs + messages + webhooks + commission + risks + matured
     }
 
     /// One round of what time brings; how much there was.

@@ -109,6 +109,8 @@ text_enum! {
         ManageCommission = "manage_commission",
         /// Print the evidence sheet of a voucher of their stores.
         ReadEvidence = "read_evidence",
+        /// Read the risk flags of their stores and say what was found.
+        ReviewRisks = "review_risks",
         /// Set how the merchant as a whole works.
         ManageSettings = "manage_settings",
     }
@@ -141,7 +143,8 @@ impl Role {
                 | C::ReadOrders
                 | C::ManageRefunds
                 | C::ManageWebhooks
-                | C::ReadEvidence,
+                | C::ReadEvidence
+                | C::ReviewRisks,
             )
             | (Self::Finance, C::ReadOrders | C::ManageRefunds | C::ReadLedger | C::ReadEvidence)
             | (
@@ -153,7 +156,8 @@ impl Role {
                 | C::ManageStock
                 | C::ManageStaff
                 | C::ReadOrders
-                | C::ReadEvidence,
+                | C::ReadEvidence
+                | C::ReviewRisks,
             )
             | (Self::Verifier, C::Redeem | C::ReadOrders) => true,
             (
@@ -173,6 +177,7 @@ impl Role {
                 | C::ManageAgreements
                 | C::ManageWebhooks
                 | C::ManageCommission
+                | C::ReviewRisks
                 | C::ManageSettings,
             )
             | (
@@ -201,6 +206,7 @@ impl Role {
                 | C::ManageWebhooks
                 | C::ManageCommission
                 | C::ReadEvidence
+                | C::ReviewRisks
                 | C::ManageSettings,
             ) => false,
         }

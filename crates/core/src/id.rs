@@ -157,6 +157,8 @@ ids! {
     CommissionRuleId = "cmr";
     /// Something a person has to look at.
     ExceptionId = "exc";
+    /// Something about a redemption that looks wrong.
+    RiskFlagId = "rsk";
     /// A row of an append-only record (event, attempt, entry, transfer, anomaly).
     RecordId = "rec";
 }

@@ -30,6 +30,7 @@ pub mod reason;
 pub mod redeem;
 pub mod refund;
 pub mod reminder;
+pub mod risk;
 pub mod rule;
 pub mod scope;
 pub mod slots;

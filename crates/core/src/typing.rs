@@ -2,6 +2,7 @@
 //! device passes from hand to hand, or the staff of a store try together. Scanning is never stopped.
 
 use crate::reason::{Reason, Refusal};
+use crate::state::text_enum;
 
 /// The minutes over which wrong codes are counted, and after which they are forgotten.
 pub const WINDOW_MINUTES: i64 = 10;
@@ -23,16 +24,40 @@ pub struct WrongCodes {
     pub of_store: i64,
 }
 
+text_enum! {
+    /// Who is stopped.
+    pub enum Stopped {
+        /// A member of staff.
+        Staff = "staff",
+        /// A device.
+        Device = "device",
+        /// A store.
+        Store = "store",
+    }
+}
+
+impl WrongCodes {
+    /// Who has typed too many.
+    pub fn stops(self) -> Option<Stopped> {
+        if self.of_staff >= MAX_OF_STAFF {
+            Some(Stopped::Staff)
+        } else if self.of_device >= MAX_OF_DEVICE {
+            Some(Stopped::Device)
+        } else if self.of_store >= MAX_OF_STORE {
+            Some(Stopped::Store)
+        } else {
+            None
+        }
+    }
+}
+
 /// Refuses to look up another typed code after too many wrong ones.
 pub fn check_typing(wrong: WrongCodes) -> Result<(), Refusal> {
-    let who = if wrong.of_staff >= MAX_OF_STAFF {
-        "您输错券码次数过多"
-    } else if wrong.of_device >= MAX_OF_DEVICE {
-        "这台设备输错券码次数过多"
-    } else if wrong.of_store >= MAX_OF_STORE {
-        "本店输错券码次数过多"
-    } else {
-        return Ok(());
+    let who = match wrong.stops() {
+        None => return Ok(()),
+        Some(Stopped::Staff) => "您输错券码次数过多",
+        Some(Stopped::Device) => "这台设备输错券码次数过多",
+        Some(Stopped::Store) => "本店输错券码次数过多",
     };
     let text = format!("{who}，请 {WINDOW_MINUTES} 分钟后再输，或改用扫码");
     Err(Refusal::with_message(Reason::RateLimited, text))

@@ -627,6 +627,8 @@ CREATE TABLE uses (
 CREATE UNIQUE INDEX uses_once ON uses (merchant_id, voucher_id, serial) WHERE state <> 'Reversed';
 CREATE INDEX uses_to_mature ON uses (matures_at) WHERE state = 'Done';
 CREATE INDEX uses_by_voucher ON uses (merchant_id, voucher_id);
+-- What somebody undid, for the risk flags: nothing is in it until then.
+CREATE INDEX uses_undone ON uses (merchant_id, reversed_by, reversed_at) WHERE reversed_at IS NOT NULL;
 CREATE INDEX uses_by_redemption ON uses (merchant_id, redemption_id, voucher_id, serial, id);
 
 -- Every refused attempt, with who, where and why.
@@ -809,6 +811,56 @@ CREATE TABLE commission_entries (
 CREATE INDEX commission_by_staff ON commission_entries (merchant_id, staff_id, business_date);
 CREATE INDEX commission_by_redemption ON commission_entries (merchant_id, redemption_id);
 CREATE INDEX commission_maturing ON commission_entries (matures_at) WHERE state = 'Pending';
+
+-- ── risk ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What looks wrong about redemptions, for a person to look at.
+CREATE TABLE risk_flags (
+    merchant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('self_redemption', 'undo_loop', 'after_hours', 'impossible_travel', 'lockout')),
+    -- What it is about, and on which day where it is told once a day.
+    subject TEXT NOT NULL,
+    store_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    device TEXT,
+    customer_id UUID REFERENCES customers (id),
+    voucher_id UUID,
+    redemption_id UUID,
+    detail TEXT NOT NULL,
+    message TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('Open', 'Acknowledged')),
+    created_at BIGINT NOT NULL,
+    note TEXT,
+    acknowledged_by UUID,
+    acknowledged_at BIGINT,
+    PRIMARY KEY (merchant_id, id),
+    -- Told once, however often the news are read.
+    UNIQUE (merchant_id, kind, subject),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, voucher_id) REFERENCES vouchers (merchant_id, id),
+    FOREIGN KEY (merchant_id, redemption_id) REFERENCES redemptions (merchant_id, id),
+    CHECK ((kind = 'lockout') = (redemption_id IS NULL)),
+    CHECK ((kind = 'self_redemption') = (customer_id IS NOT NULL)),
+    CHECK ((state = 'Acknowledged') = (note IS NOT NULL AND acknowledged_by IS NOT NULL AND acknowledged_at IS NOT NULL))
+);
+CREATE INDEX risk_flags_by_time ON risk_flags (merchant_id, created_at, id);
+CREATE INDEX risk_flags_by_store ON risk_flags (merchant_id, store_id, created_at, id);
+CREATE INDEX risk_flags_by_staff ON risk_flags (merchant_id, staff_id, created_at, id);
+CREATE INDEX risk_flags_by_age ON risk_flags (created_at);
+
+-- Where each verifier redeemed last. While they stay, it is written anew once a minute.
+CREATE TABLE risk_places (
+    merchant_id UUID NOT NULL,
+    staff_id UUID NOT NULL,
+    store_id UUID NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (merchant_id, staff_id),
+    FOREIGN KEY (merchant_id, staff_id) REFERENCES staff (merchant_id, id),
+    FOREIGN KEY (merchant_id, store_id) REFERENCES stores (merchant_id, id)
+);
+
 -- ── bookings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- What of a store can be booked: for one product, or for all that have no plan of their own. The weekly windows and the

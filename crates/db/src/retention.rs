@@ -12,6 +12,8 @@ pub enum Kept {
     Attempts,
     /// The audit log.
     Audit,
+    /// Risk flags.
+    Flags,
     /// Idempotency keys: nobody repeats a request that is so old.
     Keys,
 }
@@ -22,6 +24,7 @@ impl Kept {
         match self {
             Self::Attempts => ("redemption_attempts", "merchant_id, id", "at"),
             Self::Audit => ("audit_log", "merchant_id, id", "at"),
+            Self::Flags => ("risk_flags", "merchant_id, id", "created_at"),
             Self::Keys => {
                 ("idempotency_keys", "merchant_id, actor_id, operation, idempotency_key", "created_at")
             }

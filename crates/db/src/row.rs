@@ -13,6 +13,7 @@ use hexiao_core::offline::{ExceptionKind, ExceptionOutcome, ExceptionState, Offl
 use hexiao_core::order::{CloseReason, Fulfilment, OrderState};
 use hexiao_core::payment::{Method, PaymentState};
 use hexiao_core::refund::{BlockedReason, RefundCause, RefundState};
+use hexiao_core::risk::{RiskKind, RiskState};
 use hexiao_core::stock::ReservationState;
 use hexiao_core::time::{BusinessDate, Timestamp};
 use hexiao_core::voucher::{LockState, UseState, VoucherState};
@@ -201,6 +202,7 @@ ids!(
     DeliveryId,
     EventId,
     CommissionRuleId,
+    RiskFlagId,
     RecordId
 );
 
@@ -258,7 +260,9 @@ texts!(
     DeliveryState,
     CommissionState,
     ConsentKind,
-    ConsentState
+    ConsentState,
+    RiskKind,
+    RiskState
 );
 
 impl Param for BusinessDate {

@@ -17,6 +17,7 @@ mod orders;
 mod payments;
 mod redemptions;
 mod refunds;
+mod risk;
 mod serials;
 mod stock;
 mod vouchers;
@@ -152,6 +153,7 @@ fn all() -> Vec<Check> {
     checks.extend(webhooks::checks());
     checks.extend(devices::checks());
     checks.extend(offline::checks());
+    checks.extend(risk::checks());
     checks
 }
 
@@ -238,6 +240,9 @@ fn type_id(table: &str, uuid: Uuid) -> String {
         "jobs" => id::JobId::from_uuid(uuid).to_string(),
         "messages" => id::MessageId::from_uuid(uuid).to_string(),
         "commission_rules" => id::CommissionRuleId::from_uuid(uuid).to_string(),
+        "risk_flags" => id::RiskFlagId::from_uuid(uuid).to_string(),
+        // A place is that of its verifier.
+        "risk_places" => id::StaffId::from_uuid(uuid).to_string(),
         "webhook_deliveries" => id::DeliveryId::from_uuid(uuid).to_string(),
         _ => id::RecordId::from_uuid(uuid).to_string(),
     }

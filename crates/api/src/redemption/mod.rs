@@ -7,6 +7,7 @@ mod evidence;
 mod evidence_page;
 mod merchant;
 mod offline;
+mod risk;
 mod staff;
 mod views;
 
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(staff::routes())
         .merge(backfill::routes())
         .merge(offline::routes())
+        .merge(risk::routes())
         .merge(merchant::routes())
         .merge(attempts::routes())
         .merge(evidence::routes())

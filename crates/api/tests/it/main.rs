@@ -36,6 +36,7 @@ mod refund_numbers;
 mod refunds;
 mod reminders;
 mod reversals;
+mod risks;
 mod rules;
 mod sellable;
 mod settings;

@@ -460,6 +460,9 @@ fn devices() -> Vec<Operation> {
         get("/api/v1/merchant/exceptions", Staff(EVERYONE), Own),
         post("/api/v1/merchant/exceptions/{exception}/resolve", Staff(MANAGERS), Missing)
             .with(|_| json!({"outcome": "settled", "note": "已当面处理"})),
+        get("/api/v1/merchant/risk-flags", Staff(MANAGERS), Own),
+        post("/api/v1/merchant/risk-flags/{risk_flag}/acknowledge", Staff(MANAGERS), Missing)
+            .with(|_| json!({"note": "已核实，为本人消费"})),
         post("/api/v1/staff/redemptions/offline-batch", Staff(COUNTER), Missing).with(queued).answering(403),
         get("/api/v1/merchant/devices", Staff(MANAGERS), Own),
         patch("/api/v1/merchant/devices/{device}", Staff(MANAGERS), Missing)

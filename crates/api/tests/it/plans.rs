@@ -17,7 +17,7 @@ use crate::sweep::Sweep;
 use crate::world::world;
 
 /// Tables with as many rows as things have happened.
-const GROWING: [&str; 35] = [
+const GROWING: [&str; 36] = [
     "audit_log",
     "backfills",
     "booking_events",
@@ -46,6 +46,7 @@ const GROWING: [&str; 35] = [
     "redemption_attempts",
     "redemptions",
     "refunds",
+    "risk_flags",
     "sessions",
     "stock_entries",
     "stock_reservations",

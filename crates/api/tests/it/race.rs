@@ -18,6 +18,7 @@ mod paid_or_closed;
 mod refund_or_redeem;
 mod restored;
 mod reverse;
+mod risk;
 mod same_callback;
 mod same_key;
 mod webhook;

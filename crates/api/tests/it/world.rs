@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hexiao_core::catalog::Role;
-use hexiao_core::id::{Id as _, MerchantId, StoreId};
+use hexiao_core::id::{Id as _, MerchantId, RiskFlagId, StaffId, StoreId};
+use hexiao_core::risk::{RiskKind, RiskState};
 use hexiao_core::scope::MerchantScope;
+use hexiao_db::risk::{self, Flag};
+use hexiao_db::{DbError, transact};
 use hexiao_testkit::{Client, PASSWORD, Shop, TestApp, wait_until};
 use serde_json::{Value, json};
 
@@ -63,6 +66,7 @@ impl World {
             "consent",
             "device",
             "exception",
+            "risk_flag",
         ];
         ids.extend(self.pick(&more));
         ids
@@ -290,9 +294,37 @@ pub(crate) async fn world(app: &TestApp) -> World {
     lender.post(crate::offline::UPLOAD, queued).await.expect(200);
     let desk = owner.get("/api/v1/merchant/exceptions").await.expect(200);
     ids.insert("exception", text(&desk["items"][0]["id"]));
+    let found = risk_flag(app, &ids).await;
+    ids.insert("risk_flag", found);
     let dead = dead(app, first).await;
     snapshot::settled(app).await;
     World { ids, customer, other_customer, staff, elsewhere, stranger, dead }
+}
+
+/// Somebody who was stopped from typing codes in the first store.
+async fn risk_flag(app: &TestApp, ids: &Ids) -> String {
+    let flag = Flag {
+        merchant_id: MerchantId::parse(&ids["merchant"]).unwrap(),
+        id: RiskFlagId::from_uuid(uuid::Uuid::now_v7()),
+        kind: RiskKind::Lockout,
+        subject: "staff".to_owned(),
+        store_id: StoreId::parse(&ids["store"]).unwrap(),
+        staff_id: StaffId::parse(&ids["verifier"]).unwrap(),
+        device: None,
+        customer_id: None,
+        voucher_id: None,
+        redemption_id: None,
+        detail: json!({"of": "staff"}),
+        message: "员工输错券码次数过多，已暂停输码".to_owned(),
+        state: RiskState::Open,
+        at: app.app.now(),
+        note: None,
+        acknowledged_by: None,
+        acknowledged_at: None,
+    };
+    let done: Result<u64, DbError> = transact!(app.app.db, |tx| async { risk::insert(&tx, &[&flag]).await });
+    assert_eq!(done.unwrap(), 1);
+    flag.id.to_string()
 }
 
 /// A body to sign in with, for nobody.

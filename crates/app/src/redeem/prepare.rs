@@ -6,6 +6,7 @@ use hexiao_core::consent::MAX_LISTED;
 use hexiao_core::id::{ConsentId, Id as _, OrderId, StoreId, VoucherId};
 use hexiao_core::reason::{Reason, Refusal};
 use hexiao_core::redeem::{Attention, PREPARE_TOKEN_S, StoreFacts, decide, least, redeemable};
+use hexiao_core::risk::RiskKind;
 use hexiao_core::scope::{CustomerScope, MerchantScope};
 use hexiao_core::ticket::{Ticket, TicketError, TicketKind};
 use hexiao_core::time::Timestamp;
@@ -23,6 +24,7 @@ use crate::auth::StaffPrincipal;
 use crate::context::App;
 use crate::error::{AppError, Result};
 use crate::keys::{entropy, new_id};
+use crate::risk;
 
 /// What the verifier scanned or typed.
 #[derive(Clone)]
@@ -293,9 +295,12 @@ impl App {
         for attempt in attempts {
             count_refusal(attempt.refusal.reason);
         }
-        transact!(self.db, |tx| async {
-            Ok::<_, AppError>(redemptions::insert_attempts(&tx, attempts).await?)
-        })
+        let flagged: Result<u64> = transact!(self.db, |tx| async {
+            redemptions::insert_attempts(&tx, attempts).await?;
+            risk::flag_lockouts(&tx, attempts).await
+        });
+        risk::told(&[(RiskKind::Lockout, flagged?)]);
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use hexiao_core::id::{
     BackfillId, BookingId, BookingPlanId, CommissionRuleId, ConsentId, CustomerId, DeliveryId, DeviceId, Id,
     JobId, LineId, LockId, MerchantId, MessageId, OrderId, PaymentId, RecordId, RedemptionId, RefundId,
-    SkuId, StockId, UseId, VoucherId,
+    RiskFlagId, SkuId, StaffId, StockId, UseId, VoucherId,
 };
 use hexiao_core::split::use_value_fen;
 use hexiao_db::sql::NewRow;
@@ -82,6 +82,8 @@ fn type_id(table: &str, name: &str) -> String {
         "redemptions" => text::<RedemptionId>(name),
         "uses" | "commission_entries" => text::<UseId>(name),
         "commission_rules" => text::<CommissionRuleId>(name),
+        "risk_flags" => text::<RiskFlagId>(name),
+        "risk_places" => text::<StaffId>(name),
         "webhook_deliveries" => text::<DeliveryId>(name),
         "backfills" => text::<BackfillId>(name),
         "devices" => text::<DeviceId>(name),

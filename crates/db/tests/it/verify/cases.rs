@@ -31,6 +31,10 @@ const ENTRY: &str = "INSERT INTO offline_entries (merchant_id, device_id, seq, s
 const REJECTED: &str = "INSERT INTO offline_entries (merchant_id, device_id, seq, store_id, staff_id, fingerprint, signature, ticket, quantity, amount_fen, occurred_at, leased, verdict, reason, recorded_at)
     SELECT {merchant}, {dev}, 1, {store}, {staff}, tag, tag, '', 2, 0, 30, FALSE, 'rejected', 'invalid_signature', 30 FROM merchants WHERE id = {merchant}";
 
+/// A voucher that was undone once only, by nobody who is known.
+const LOOP: &str = "INSERT INTO risk_flags (merchant_id, id, kind, subject, store_id, staff_id, voucher_id, redemption_id, detail, message, state, created_at)
+    VALUES ({merchant}, {rl}, 'undo_loop', 'l', {store}, {staff}, {v1}, {r1}, '{}', '', 'Open', 35)";
+
 /// Nobody knew of a first use when its end was written.
 const BEGIN_BY_USE: &str = r#"UPDATE redemption_rules SET body = '{"uses":5,"validity":{"days":1,"activate_within_days":1},"stores":"all","binding":"any_in_scope","refund":"none","zone":"Asia/Shanghai"}'"#;
 
@@ -577,4 +581,9 @@ pub const CASES: &[Case] = &[
     ),
     case("offline_redemptions", "redemptions", "r1", ENTRY),
     case("offline_exceptions", "devices", "dev", REJECTED),
+    case("risk_redemption", "risk_flags", "rf", "UPDATE risk_flags SET store_id = {other}"),
+    case("risk_redemption", "risk_flags", "rf", "UPDATE risk_flags SET created_at = 30"),
+    case("risk_redemption", "risk_flags", "rl", LOOP),
+    case("risk_undo_loop", "risk_flags", "rl", LOOP),
+    case("risk_place", "risk_places", "staff", "UPDATE risk_places SET at = 33"),
 ];

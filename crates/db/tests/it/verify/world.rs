@@ -189,4 +189,7 @@ UPDATE redemptions SET method = 'consent' WHERE id IN ({r2}, {r6});
 INSERT INTO consent_requests (merchant_id, id, kind, state, store_id, staff_id, session_id, asked_of, items, prepare_nonce, customer_id, redemption_id, created_at, expires_at, decided_at)
     VALUES ({merchant}, {ask6}, 'withdraw_refund', 'Used', {store}, {staff}, {session}, {customer}, '[]', {#nonce6}, {customer}, {r6}, 29, 149, 30);
 INSERT INTO consent_refunds (merchant_id, consent_id, refund_id) VALUES ({merchant}, {ask6}, {f6});
+INSERT INTO risk_flags (merchant_id, id, kind, subject, store_id, staff_id, redemption_id, detail, message, state, created_at)
+    VALUES ({merchant}, {rf}, 'after_hours', 'a', {store}, {staff}, {r1}, '{}', '', 'Open', 29);
+INSERT INTO risk_places (merchant_id, staff_id, store_id, at) VALUES ({merchant}, {staff}, {store}, 32);
 ";

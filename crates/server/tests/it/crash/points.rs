@@ -337,6 +337,8 @@ points! {
     webhook_record_after_commit: "webhook_record.after_commit",
     commission_before_commit: "commission.before_commit",
     commission_after_commit: "commission.after_commit",
+    risk_before_commit: "risk.before_commit",
+    risk_after_commit: "risk.after_commit",
 }
 
 #[test]

@@ -31,7 +31,7 @@ const VERIFIER: &str = "13900000001";
 
 /// Rows of the outbox that a consumer has not read.
 const UNREAD: &str = "SELECT (SELECT COUNT(*) FROM consumer_positions p JOIN outbox o ON (o.tx, o.seq) > (p.tx, p.seq))
-         + CASE WHEN (SELECT COUNT(*) FROM consumer_positions) < 3 AND EXISTS (SELECT 1 FROM outbox WHERE seq > 0) THEN 1 ELSE 0 END AS n";
+         + CASE WHEN (SELECT COUNT(*) FROM consumer_positions) < 4 AND EXISTS (SELECT 1 FROM outbox WHERE seq > 0) THEN 1 ELSE 0 END AS n";
 /// Deliveries that have not arrived.
 const UNSENT: &str = "SELECT COUNT(*) AS n FROM webhook_deliveries WHERE state <> 'Delivered'";
 
