@@ -349,12 +349,14 @@ pub async fn undos_of_vouchers(
     ids: &[VoucherId],
     since: Timestamp,
 ) -> Result<HashMap<VoucherId, Vec<Timestamp>>> {
+    let wanted = json_table(c, 2, "q", &[("voucher_id", JsonType::Uuid)]);
     let text = format!(
-        "SELECT DISTINCT voucher_id, redemption_id, reversed_at FROM uses
-         WHERE merchant_id = $1 AND voucher_id {} AND reversed_at > $3",
-        in_ids(c, 2)
+        "SELECT DISTINCT u.voucher_id, u.redemption_id, u.reversed_at FROM {wanted}
+         JOIN uses u ON u.merchant_id = q.merchant_id AND u.voucher_id = q.voucher_id AND u.reversed_at > $3"
     );
-    let values = vec![merchant.merchant_id().value(), id_set(ids), since.value()];
+    let rows: Vec<_> =
+        ids.iter().map(|id| serde_json::json!({ "voucher_id": id.uuid().simple().to_string() })).collect();
+    let values = vec![merchant.merchant_id().value(), json_rows(&rows), since.value()];
     let mut found: HashMap<VoucherId, Vec<Timestamp>> = HashMap::new();
     for row in sql::rows(c, &text, values).await? {
         found.entry(row.get("voucher_id")?).or_default().push(row.get("reversed_at")?);

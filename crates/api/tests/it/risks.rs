@@ -1,6 +1,6 @@
 //! Risk flags: what looks wrong is told once, behind the redemption, to those who may look.
 
-use hexiao_core::id::StoreId;
+use hexiao_core::id::{Id as _, StoreId};
 use hexiao_db::{DbError, params, sql, transact};
 use hexiao_testkit::{Client, Shop, TestApp, on_both, wait_until};
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ on_both!(in_two_places, |app| async {
     from_the_beginning(&app).await;
     assert_eq!(flags(&owner, "").await.len(), 1);
     app.advance(std::time::Duration::from_hours(2));
-    let verifier = staff_again(&app, 0).await;
+    let (verifier, customer) = (staff_again(&app, 0).await, app.customer("小王").await);
     verifier.redeem(&app, &customer, far, &bought.vouchers[4], 1).await.expect(201);
     told(&app, &owner_again(&app).await, "", 1).await;
     app.verify().await;
