@@ -93,7 +93,7 @@ impl Subject {
         eprintln!("==> warming up {}", self.figures.database);
         self.stage.refresh(args.connections).await?;
         let pace = full_speed(args, args.warm_up);
-        let prepared = self.prepare(args, pace).await?;
+        let prepared = self.prepare(pace, self.share(args)?).await?;
         let tokens = prepared.answers.into_iter().map(|(_, token)| token).collect();
         self.confirm(pace, tokens).await.map(drop)
     }
@@ -101,16 +101,18 @@ impl Subject {
     async fn round(&mut self, args: &RedeemArgs) -> anyhow::Result<()> {
         self.stage.refresh(args.connections).await?;
         let pace = full_speed(args, args.seconds);
-        let prepared = self.prepare(args, pace).await?;
+        let prepared = self.prepare(pace, self.share(args)?).await?;
         let mut first: Vec<Token> = prepared.answers.iter().map(|(_, token)| token.clone()).collect();
-        let mut second = first.split_off(first.len() / 2);
-        let lone = second.split_off(second.len().saturating_sub(LONE.min(second.len() / 4)));
+        let second = first.split_off(first.len() / 2);
         let confirmed = self.confirm(Pace { at_most: TOKEN_LIFE / 2, ..pace }, first).await?;
         let taken = u32::try_from(confirmed.answers.len().max(1))?;
         let interval = confirmed.elapsed * 2 / taken;
         let paced = self.confirm(Pace { interval: Some(interval), ..pace }, second).await?;
         let (unread, caught_up) = self.stage.backlog().await?;
-        let lone = self.confirm(Pace { connections: 1, ..pace }, lone).await?;
+        // Scanned now: the consumers may have taken longer than a prepare token lives.
+        let scanned = self.prepare(pace, LONE.min(self.share(args)? / 10)).await?;
+        let scanned = scanned.answers.into_iter().map(|(_, token)| token).collect();
+        let lone = self.confirm(Pace { connections: 1, ..pace }, scanned).await?;
         let at_most = Duration::from_secs(u64::from(args.seconds));
         let single = self.stage.database.bare.measure(1, at_most).await?;
         let batched = self.stage.database.bare.measure(64, at_most).await?;
@@ -133,9 +135,12 @@ impl Subject {
         Ok(())
     }
 
-    async fn prepare(&mut self, args: &RedeemArgs, pace: Pace) -> anyhow::Result<Phase<Token>> {
-        // An equal share for the warm-up and for each round.
-        let share = self.stage.seed.vouchers.len() / usize::try_from(args.rounds + 1)?;
+    /// How many vouchers the warm-up and each round may take: as many each, and some for those that are redeemed alone.
+    fn share(&self, args: &RedeemArgs) -> anyhow::Result<usize> {
+        Ok(self.stage.seed.vouchers.len() * 9 / 10 / usize::try_from(args.rounds + 1)?)
+    }
+
+    async fn prepare(&mut self, pace: Pace, share: usize) -> anyhow::Result<Phase<Token>> {
         let range = self.next..(self.next + share).min(self.stage.seed.vouchers.len());
         let requests = Prepares { seed: Arc::clone(&self.stage.seed), range: range.clone() };
         let phase = client::drive(&self.stage.server.address, pace, Arc::new(requests)).await?;
