@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::phones::bind;
 use crate::products::refused;
-use crate::steps::{items, key, owner_again, staff_again, text};
+use crate::steps::{days, items, key, owner_again, staff_again, text};
 
 const FLAGS: &str = "/api/v1/merchant/risk-flags";
 
@@ -195,4 +195,15 @@ on_both!(whoever_is_stopped_from_typing, |app| async {
     assert_eq!((&found[0]["kind"], &found[0]["detail"]["of"]), (&json!("lockout"), &json!("staff")));
     assert_eq!((&found[0]["staff_id"], &found[0]["device"]), (&json!(verifier.id), &json!("till-1")));
     app.verify().await;
+
+    // Kept as long as the audit log.
+    let left = async || -> i64 {
+        while app.app.prune().await.unwrap() > 0 {}
+        let row = sql::row(app.app.db.reader(), "SELECT COUNT(*) AS n FROM risk_flags", vec![]).await;
+        row.unwrap().unwrap().get("n").unwrap()
+    };
+    app.advance(days(1_095));
+    assert_eq!(left().await, 1);
+    app.advance(days(2));
+    assert_eq!(left().await, 0);
 });
