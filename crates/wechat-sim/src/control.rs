@@ -20,6 +20,7 @@ use crate::{
     model::{NotificationRecord, NotifyKey, RefundOutcome},
     payment::PayArgs,
     sim::Sim,
+    subscribe::SentMessage,
 };
 
 const HELP: &str = include_str!("help.txt");
@@ -56,6 +57,8 @@ pub(crate) fn router() -> Router<Sim> {
         .route("/transactions/{out_trade_no}", get(transaction))
         .route("/refunds/{out_refund_no}", post(refund_settle))
         .route("/mode", post(mode))
+        .route("/subscribe", post(subscribe))
+        .route("/messages", get(messages))
         .layer(middleware::from_fn(allow_browsers));
     Router::new().route("/", get(|| async { HELP })).nest("/_sim", control)
 }
@@ -196,6 +199,28 @@ struct SettleBody {
 async fn refund_settle(State(sim): State<Sim>, Path(out_refund_no): Path<String>, body: Bytes) -> Answer {
     let wanted: SettleBody = read(&body)?;
     Ok(Json(json!(sim.settle_refund(&out_refund_no, wanted.outcome)?)))
+}
+
+async fn subscribe(State(sim): State<Sim>, body: Bytes) -> Answer {
+    sim.accept(read(&body)?)?;
+    Ok(Json(json!({"errMsg": "requestSubscribeMessage:ok"})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageFilter {
+    openid: Option<String>,
+    limit: Option<usize>,
+}
+
+/// The newest ones that fit, the oldest of them first.
+async fn messages(State(sim): State<Sim>, Query(filter): Query<MessageFilter>) -> Answer {
+    let wanted = |m: &&SentMessage| filter.openid.as_ref().is_none_or(|openid| m.openid == *openid);
+    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
+    let mut found: Vec<SentMessage> =
+        sim.store().messages.iter().rev().filter(wanted).take(limit).cloned().collect();
+    found.reverse();
+    Ok(Json(json!({"items": found})))
 }
 
 #[derive(Deserialize)]

@@ -93,7 +93,8 @@ pub struct Matching {
     /// The order, of a refund too.
     pub out_trade_no: Option<String>,
     /// Call: `order_create`, `order_query`, `order_close`, `refund_create`, `refund_query`,
-    /// `refund_abnormal`, `certificates`, `jscode2session`, `stable_token`, `phone_number`.
+    /// `refund_abnormal`, `certificates`, `jscode2session`, `stable_token`, `phone_number`,
+    /// `subscribe_send`.
     /// Notification: `transaction`, `refund`.
     pub kind: Option<String>,
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::SimError,
     model::{Attempt, NotificationRecord, NotifyKey, Prepay, Refund, RefundStatus, Transaction},
+    subscribe::SentMessage,
 };
 
 /// A merchant's number within its number space.
@@ -58,6 +59,8 @@ pub(crate) enum Mutation {
     NotificationTried { sequence: u64, attempts: Vec<Attempt>, next_at: Option<DateTime<Utc>>, counted: bool },
     CodeUsed { code: String },
     TokenIssued { token: Token },
+    MessagesAccepted { openid: String, template_id: String, count: u32 },
+    MessageSent { message: SentMessage },
 }
 
 /// The file, or nothing when the state lives in memory.

@@ -1,4 +1,4 @@
-//! The mini program's server APIs: login code, access token, telephone number.
+//! The mini program's server APIs: login code, access token, telephone number. (Messages: [`crate::subscribe`].)
 //!
 //! They answer HTTP 200 whatever happens; `errcode` is absent on success where WeChat leaves it out.
 
@@ -19,6 +19,7 @@ use crate::{
     journal::{Mutation, Token},
     route::{Call, MiniOp},
     sim::Sim,
+    subscribe,
 };
 
 /// Life of an access token.
@@ -35,7 +36,7 @@ const TOKEN_LENGTH: usize = 512;
 const TAG_LENGTH: usize = 5;
 const OPENID_LENGTH: usize = 28;
 
-type Outcome = Result<Value, (i64, &'static str)>;
+pub(crate) type Outcome = Result<Value, (i64, &'static str)>;
 
 /// Runs a call; errors are part of the answer.
 pub(crate) fn execute(sim: &Sim, op: MiniOp, call: &Call, body: &[u8]) -> Value {
@@ -44,6 +45,7 @@ pub(crate) fn execute(sim: &Sim, op: MiniOp, call: &Call, body: &[u8]) -> Value 
         MiniOp::Jscode2Session => session(sim, call),
         MiniOp::StableToken => stable_token(sim, call, body, now),
         MiniOp::PhoneNumber => phone_number(sim, call, body, now),
+        MiniOp::SubscribeSend => subscribe::send(sim, call, body, now),
     };
     outcome.unwrap_or_else(|(code, message)| error(code, message))
 }
@@ -136,7 +138,7 @@ fn use_code(sim: &Sim, code: &str, used: (i64, &'static str)) -> Result<(), (i64
     store.commit(Mutation::CodeUsed { code: code.to_owned() }).map_err(|_| (-1, "system error"))
 }
 
-fn body_object(call: &Call, body: &[u8]) -> Outcome {
+pub(crate) fn body_object(call: &Call, body: &[u8]) -> Outcome {
     if !call.is_post {
         return Err((43002, "require POST method"));
     }
@@ -186,7 +188,7 @@ fn stable_token(sim: &Sim, call: &Call, body: &[u8], now: DateTime<Utc>) -> Outc
 
 /// The appid behind an access token: the newest is good until it ends, the one before it too unless the
 /// newest was forced.
-fn token_appid(sim: &Sim, token: &str, now: DateTime<Utc>) -> Result<String, (i64, &'static str)> {
+pub(crate) fn token_appid(sim: &Sim, token: &str, now: DateTime<Utc>) -> Result<String, (i64, &'static str)> {
     let invalid = (40001, "invalid credential, access_token is invalid or not latest");
     let store = sim.store();
     let appid = store.token_app.get(token).ok_or(invalid)?;

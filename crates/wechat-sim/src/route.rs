@@ -24,6 +24,7 @@ pub(crate) enum MiniOp {
     Jscode2Session,
     StableToken,
     PhoneNumber,
+    SubscribeSend,
 }
 
 /// What a request asks for.
@@ -47,6 +48,7 @@ impl Op {
             Self::Mini(MiniOp::Jscode2Session) => "jscode2session",
             Self::Mini(MiniOp::StableToken) => "stable_token",
             Self::Mini(MiniOp::PhoneNumber) => "phone_number",
+            Self::Mini(MiniOp::SubscribeSend) => "subscribe_send",
         }
     }
 }
@@ -78,6 +80,7 @@ impl Call {
             (_, ["sns", "jscode2session"]) => (Op::Mini(MiniOp::Jscode2Session), false, ""),
             (_, ["cgi-bin", "stable_token"]) => (Op::Mini(MiniOp::StableToken), false, ""),
             (_, ["wxa", "business", "getuserphonenumber"]) => (Op::Mini(MiniOp::PhoneNumber), false, ""),
+            (_, ["cgi-bin", "message", "subscribe", "send"]) => (Op::Mini(MiniOp::SubscribeSend), false, ""),
             (false, ["v3", "certificates"]) => (Op::Pay(PayOp::Certificates), false, ""),
             (_, ["v3", "pay", "partner", "transactions", rest @ ..]) => {
                 let (op, number) = order_op(is_post, rest)?;

@@ -4,7 +4,7 @@
 //! same state. It never fails and never decides: rules are checked before a mutation is made.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     path::Path,
 };
 
@@ -17,6 +17,7 @@ use crate::{
         Attempt, NotificationRecord, NotificationState, NotifyKey, Refund, RefundStatus, TradeState,
         Transaction,
     },
+    subscribe::{MESSAGES_KEPT, SentMessage},
 };
 
 /// Prepay ids remembered for an order; older ones are forgotten and so cannot be paid with.
@@ -75,6 +76,9 @@ pub(crate) struct State {
     /// By appid, oldest first; pruned to a day.
     pub(crate) tokens: HashMap<String, Vec<Token>>,
     pub(crate) token_app: HashMap<String, String>,
+    /// Messages that a user still takes, by openid and template.
+    pub(crate) accepted: HashMap<(String, String), u32>,
+    pub(crate) messages: VecDeque<SentMessage>,
     pub(crate) notify_key: NotifyKey,
     pub(crate) clock_offset_ms: i64,
     /// Mutations applied: the source of unique numbers.
@@ -130,6 +134,14 @@ impl State {
                 self.codes_used.insert(code);
             }
             Mutation::TokenIssued { token } => self.token_issued(token),
+            Mutation::MessagesAccepted { openid, template_id, count: 0 } => {
+                self.accepted.remove(&(openid, template_id));
+            }
+            Mutation::MessagesAccepted { openid, template_id, count } => {
+                let left = self.accepted.entry((openid, template_id)).or_default();
+                *left = left.saturating_add(count);
+            }
+            Mutation::MessageSent { message } => self.message_sent(message),
         }
     }
 
@@ -227,6 +239,17 @@ impl State {
     pub(crate) fn sends_due_remove(&mut self, sequence: u64) {
         if let Some(at) = self.notifications.get(&sequence).and_then(|record| record.next_at) {
             self.sends_due.remove(&(at, sequence));
+        }
+    }
+
+    fn message_sent(&mut self, message: SentMessage) {
+        let whose = (message.openid.clone(), message.template_id.clone());
+        if let Some(left) = self.accepted.get_mut(&whose) {
+            *left = left.saturating_sub(1);
+        }
+        self.messages.push_back(message);
+        if self.messages.len() > MESSAGES_KEPT {
+            self.messages.pop_front();
         }
     }
 

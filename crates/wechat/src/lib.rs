@@ -17,7 +17,7 @@ pub mod mini;
 pub mod pay;
 
 pub use error::{CallError, ConfigError, ErrorCode, NotificationError};
-pub use mini::{MiniClient, MiniConfig, MiniError, PhoneNumber, Session};
+pub use mini::{MiniClient, MiniConfig, MiniError, PhoneNumber, Session, SubscribeMessage};
 pub use pay::{
     AbnormalRefund, AbnormalRefundTo, Account, Notification, NotificationHeaders, NotificationKind,
     PayClient, PayConfig, PlatformKey, Prepay, Refund, RefundNotice, RefundRequest, RefundStatus,

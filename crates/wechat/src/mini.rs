@@ -1,4 +1,4 @@
-//! The mini-program server APIs the mall needs: login, the access token, the phone number.
+//! The mini-program server APIs the mall needs: login, the access token, the phone number, subscription messages.
 //!
 //! HTTP is 200 even for errors and `errcode` may be absent on success; errors are told apart by number, never by
 //! text. The URL of a call holds a secret or a token, so no error and no log line holds a URL.
@@ -8,7 +8,7 @@ use crate::http::{self, encode};
 use reqwest::{Client, Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -88,9 +88,31 @@ pub enum MiniError {
         /// WeChat's number of the exchange.
         rid: Option<String>,
     },
+    /// No connection: WeChat has not seen the call.
+    #[error("no connection")]
+    Unreached,
     /// No answer, or none that can be read.
     #[error("no usable answer: {0}")]
     Transport(String),
+}
+
+/// A message from a template, for a user who accepted one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SubscribeMessage {
+    /// To whom.
+    pub openid: String,
+    /// The template.
+    pub template_id: String,
+    /// The page of the mini program that a tap opens.
+    pub page: Option<String>,
+    /// What each field of the template says.
+    pub values: Vec<(String, String)>,
+}
+
+impl fmt::Debug for SubscribeMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscribeMessage").field("template_id", &self.template_id).finish_non_exhaustive()
+    }
 }
 
 struct CachedToken {
@@ -176,15 +198,38 @@ impl MiniClient {
 
     /// Exchanges the code of a `getPhoneNumber` button (5 minutes, once; WeChat charges for each) for the number.
     pub async fn phone_number(&self, code: &str) -> Result<PhoneNumber, MiniError> {
+        let answer: PhoneAnswer =
+            self.call("/wxa/business/getuserphonenumber", &json!({ "code": code })).await?;
+        Ok(answer.phone_info)
+    }
+
+    /// Sends a message to a user who accepted one. Not safe to repeat: whoever got no answer does not know whether
+    /// the user has it.
+    pub async fn send_message(&self, message: &SubscribeMessage) -> Result<(), MiniError> {
+        #[derive(Deserialize)]
+        struct Sent {}
+        let data: Map<String, Value> =
+            message.values.iter().map(|(name, value)| (name.clone(), json!({ "value": value }))).collect();
+        let mut body = json!({
+            "touser": message.openid, "template_id": message.template_id, "data": data, "lang": "zh_CN",
+        });
+        if let Some(page) = &message.page {
+            body["page"] = json!(page);
+        }
+        let Sent {} = self.call("/cgi-bin/message/subscribe/send", &body).await?;
+        Ok(())
+    }
+
+    /// Posts with the access token, with another one if that was refused: the call was not done then.
+    async fn call<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, MiniError> {
         let token = self.access_token().await?;
-        let answer: PhoneAnswer = match self.send(self.phone_request(&token, code)?).await {
+        match self.send(self.post(path, &token, body)?).await {
             Err(MiniError::Refused { errcode: 40001 | 40014 | 42001, .. }) => {
                 let token = self.token_other_than(Some(&token)).await?;
-                self.send(self.phone_request(&token, code)?).await?
+                self.send(self.post(path, &token, body)?).await
             }
-            other => other?,
-        };
-        Ok(answer.phone_info)
+            other => other,
+        }
     }
 
     /// The cached token if it is fresh and not the one that was just refused, else a new one. The fetch is not
@@ -212,10 +257,9 @@ impl MiniClient {
         Ok(token)
     }
 
-    fn phone_request(&self, token: &SecretString, code: &str) -> Result<RequestBuilder, MiniError> {
-        let path_query =
-            format!("/wxa/business/getuserphonenumber?access_token={}", encode(token.expose_secret()));
-        Ok(self.request(Method::POST, &path_query)?.json(&json!({ "code": code })))
+    fn post(&self, path: &str, token: &SecretString, body: &Value) -> Result<RequestBuilder, MiniError> {
+        let path_query = format!("{path}?access_token={}", encode(token.expose_secret()));
+        Ok(self.request(Method::POST, &path_query)?.json(body))
     }
 
     fn request(&self, method: Method, path_query: &str) -> Result<RequestBuilder, MiniError> {
@@ -231,7 +275,11 @@ impl MiniClient {
             #[serde(default)]
             errmsg: String,
         }
-        let response = request.send().await.map_err(|error| transport(http::failure(&error)))?;
+        let failed = |error: reqwest::Error| match error.is_connect() {
+            true => MiniError::Unreached,
+            false => transport(http::failure(&error)),
+        };
+        let response = request.send().await.map_err(failed)?;
         let http_status = response.status();
         let body = http::body(response).await.map_err(transport)?;
         if !http_status.is_success() {

@@ -50,7 +50,9 @@ fn refuse(error: &MiniError) -> AppError {
     match error {
         MiniError::InvalidCode | MiniError::CodeUsed => Reason::PhoneCodeInvalid.into(),
         MiniError::UserBlocked => Reason::AccountDisabled.into(),
-        MiniError::Busy | MiniError::Transport(_) => AppError::Wechat(error.to_string()),
+        MiniError::Busy | MiniError::Unreached | MiniError::Transport(_) => {
+            AppError::Wechat(error.to_string())
+        }
         MiniError::Refused { .. } => AppError::Internal(format!("getuserphonenumber: {error}")),
     }
 }

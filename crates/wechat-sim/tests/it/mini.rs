@@ -146,3 +146,47 @@ async fn telephone_numbers() {
     assert_eq!(phone("", "sim-phone-13800138001").await["errcode"], 41001);
     assert_eq!(phone("nonsense", "sim-phone-13800138001").await["errcode"], 40001);
 }
+
+#[tokio::test]
+async fn messages_need_acceptance() {
+    let bed = Bed::new().await;
+    let token = token(&bed, false).await["access_token"].as_str().unwrap().to_owned();
+    let template = "A".repeat(43);
+    let good =
+        json!({"touser": bed.openid(), "template_id": template, "data": {"thing1": {"value": "双人套餐"}}});
+    let send = async |token: &str, body: &Value| {
+        let path = format!("/cgi-bin/message/subscribe/send?access_token={token}");
+        post(&bed, &path, body.to_string()).await["errcode"].clone()
+    };
+    assert_eq!(send(&token, &good).await, 43101);
+    let accept = json!({"openid": bed.openid(), "template_id": template, "count": 2}).to_string();
+    let accepted = bed.http.post(format!("{}/_sim/subscribe", bed.sim.url())).body(accept);
+    assert_eq!(accepted.send().await.unwrap().status(), 200);
+    let changed = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        body
+    };
+    for (body, errcode) in [
+        (changed("touser", json!("somebody")), 40003),
+        (changed("template_id", json!("short")), 40037),
+        (changed("data", json!({})), 47003),
+        (changed("data", json!({"number1": {"value": "两"}})), 47003),
+        (changed("miniprogram_state", json!("other")), 47003),
+    ] {
+        assert_eq!(send(&token, &body).await, errcode, "{body}");
+    }
+    assert_eq!(send("", &good).await, 41001);
+    assert_eq!(send("nonsense", &good).await, 40001);
+    for _ in 0..2 {
+        assert_eq!(send(&token, &good).await, 0);
+    }
+    assert_eq!(send(&token, &good).await, 43101, "each acceptance is one message");
+    assert_eq!(bed.sim.messages().len(), 2);
+    let list = get(&bed, &format!("/_sim/messages?openid={}", bed.openid())).await;
+    assert_eq!(list["items"][1]["data"]["thing1"]["value"], "双人套餐");
+    assert_eq!(get(&bed, "/_sim/messages?openid=o").await["items"], json!([]));
+    bed.sim.accept_messages(&bed.openid(), &template, 5).unwrap();
+    bed.sim.accept_messages(&bed.openid(), &template, 0).unwrap();
+    assert_eq!(send(&token, &good).await, 43101);
+}

@@ -1,7 +1,7 @@
 //! The mini-program APIs: paths, the token's cache, errors by number, nothing secret in them.
 
 use crate::support::{OPENID, Reply, Server, Signer, refusing_url};
-use hexiao_wechat::{ConfigError, MiniClient, MiniConfig, MiniError};
+use hexiao_wechat::{ConfigError, MiniClient, MiniConfig, MiniError, SubscribeMessage};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ async fn a_transport_error_does_not_show_the_url() {
     for client in [late, unconnected] {
         let error = client.code2session("the-code").await.expect_err("no answer");
         let shown = format!("{error} {error:?} {client:?}");
-        assert!(matches!(error, MiniError::Transport(_)), "{error:?}");
+        assert!(matches!(error, MiniError::Transport(_) | MiniError::Unreached), "{error:?}");
         assert!(!shown.contains("s3cr") && !shown.contains("the-code"), "{shown}");
     }
 }
@@ -155,6 +155,42 @@ async fn a_refused_token_is_renewed_once() {
     let server = Server::start([token("T1", 7200), reply(&json!({"errcode": 40029})), phone()]).await;
     assert_eq!(client(&server).phone_number("p1").await, Err(MiniError::InvalidCode));
     assert_eq!(server.seen().len(), 2);
+}
+
+fn message() -> SubscribeMessage {
+    SubscribeMessage {
+        openid: OPENID.to_owned(),
+        template_id: "T".to_owned(),
+        page: Some("pages/order/order".to_owned()),
+        values: vec![("thing1".to_owned(), "双人套餐".to_owned())],
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_sent_with_its_values() {
+    let sent = reply(&json!({"errcode": 0, "errmsg": "ok", "msgid": 1}));
+    let server = Server::start([token("T1", 7200), sent]).await;
+    client(&server).send_message(&message()).await.expect("sent");
+    let seen = server.seen();
+    assert_eq!(seen[1].line(), "POST /cgi-bin/message/subscribe/send?access_token=T1");
+    let body: Value = serde_json::from_str(seen[1].body_text()).expect("JSON");
+    let expected = json!({"touser": OPENID, "template_id": "T", "page": "pages/order/order", "lang": "zh_CN",
+        "data": {"thing1": {"value": "双人套餐"}}});
+    assert_eq!(body, expected);
+    assert!(!format!("{:?}", message()).contains(OPENID));
+}
+
+#[tokio::test]
+async fn why_a_message_was_not_sent() {
+    for errcode in [43101, 40037, 47003, 45009] {
+        let refused = reply(&json!({"errcode": errcode, "errmsg": "no"}));
+        let server = Server::start([token("T1", 7200), refused]).await;
+        let error = client(&server).send_message(&message()).await.expect_err("refused");
+        assert_eq!(error, MiniError::Refused { errcode, rid: None });
+        assert_eq!(server.seen().len(), 2, "it is not repeated");
+    }
+    let unreached = MiniClient::new(config(&refusing_url().await)).expect("good");
+    assert_eq!(unreached.send_message(&message()).await, Err(MiniError::Unreached));
 }
 
 #[test]
