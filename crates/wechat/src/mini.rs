@@ -275,9 +275,8 @@ impl MiniClient {
             #[serde(default)]
             errmsg: String,
         }
-        let failed = |error: reqwest::Error| match error.is_connect() {
-            true => MiniError::Unreached,
-            false => transport(http::failure(&error)),
+        let failed = |error: reqwest::Error| {
+            if error.is_connect() { MiniError::Unreached } else { transport(http::failure(&error)) }
         };
         let response = request.send().await.map_err(failed)?;
         let http_status = response.status();
